@@ -1,0 +1,3 @@
+module example.com/websocket
+
+go 1.25

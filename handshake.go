@@ -1,0 +1,776 @@
+package websocket
+
+import (
+	"bufio"
+	"crypto/sha1"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Upgrade answers the opening handshake in r and returns the connection, with
+// the settings of the zero [Upgrader]: pages of the same origin only, and the
+// default [Options].
+func Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
+	return new(Upgrader).Upgrade(w, r)
+}
+
+// An Upgrader turns HTTP requests into WebSocket connections. The zero value
+// is safe to use. Upgrade does not change it, so that one Upgrader serves any
+// number of goroutines; its fields must not change while it is in use.
+type Upgrader struct {
+	// Origins lists further origins whose pages may connect, beside the one
+	// that the request was sent to: "https://app.example", with a port if it
+	// is not the scheme's default, or "https://*.example", where the asterisk
+	// stands for exactly one label. Case does not matter. Other schemes
+	// ("capacitor://localhost") and "null" must be listed as the browser
+	// sends them; "null" admits any sandboxed frame and local file.
+	//
+	// Without this check every web page could connect with the cookies of
+	// whoever looks at it. See RFC 6455, section 10.2.
+	Origins []string
+
+	// CheckOrigin, if set, decides in place of the rule above. It is also
+	// asked when there is no Origin, as from a client that is not a browser.
+	// One that returns true always lets every web page in.
+	CheckOrigin func(*http.Request) bool
+
+	// Subprotocols are the subprotocols spoken here, the preferred one first.
+	// The first that the client offers is chosen. If it offers none of them
+	// the connection has no subprotocol ([Conn.Subprotocol] is ""), and a
+	// browser that offered some ends it. See RFC 6455, section 1.9.
+	Subprotocols []string
+
+	// Header holds further fields of the 101 response, for every request.
+	// What is to differ by request, such as a Set-Cookie, belongs into
+	// w.Header() before Upgrade is called. The fields of the handshake
+	// itself (Upgrade, Connection, Sec-WebSocket-*) are not for either.
+	Header http.Header
+
+	Options
+}
+
+// Upgrade answers the opening handshake in r and returns the connection. The
+// 101 response carries what w.Header() holds and then u.Header.
+//
+// The error is a [*HandshakeError]; the response has then been written, and
+// the handler has nothing left to do but return. After success w and r.Body
+// must not be used any more, and r.Context() ends with the handler: take
+// [Conn.Context]. The handler may return while the connection lives on.
+//
+// It works over HTTP/1.1, with any ResponseWriter that [http.NewResponseController]
+// can hijack. Bytes that came behind the request are not lost. A request with
+// a body is refused, and its body is never taken for frames. See RFC 6455,
+// section 4.2.
+func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
+	reply, subprotocol, err := u.accept(w.Header(), r)
+	if err != nil {
+		return nil, answer(w, r, err)
+	}
+	nc, behind, err := hijack(w)
+	if err != nil {
+		return nil, answer(w, r, err)
+	}
+	o := u.withDefaults()
+	if err := writeReply(nc, reply, o.WriteTimeout); err != nil {
+		nc.Close()
+		return nil, &HandshakeError{Reason: "the 101 response could not be written", Err: err}
+	}
+	return newConn(r.Context(), nc, false, &o, subprotocol, behind), nil
+}
+
+// accept applies the rules of RFC 6455, section 4.2.1, to r and returns the
+// 101 response and the subprotocol in it. It writes nothing.
+func (u *Upgrader) accept(w http.Header, r *http.Request) (reply []byte, subprotocol string, err error) {
+	if err := u.check(); err != nil {
+		return nil, "", &HandshakeError{Status: http.StatusInternalServerError, Err: err}
+	}
+	rules := []func(*http.Request) error{
+		checkMethod, checkBody, checkUpgrade, checkVersion, checkKey, u.checkOrigin,
+	}
+	for _, rule := range rules {
+		if err := rule(r); err != nil {
+			return nil, "", err
+		}
+	}
+	offers, err := parseSubprotocols(r.Header.Values("Sec-WebSocket-Protocol"))
+	if err == nil {
+		_, err = parseExtensions(r.Header.Values("Sec-WebSocket-Extensions"))
+	}
+	if err != nil {
+		return nil, "", refuse(http.StatusBadRequest, "%v", err)
+	}
+	subprotocol = chooseSubprotocol(u.Subprotocols, offers)
+	reply, err = appendReply(nil, r.Header.Get("Sec-WebSocket-Key"), subprotocol, w, u.Header)
+	if err != nil {
+		return nil, "", &HandshakeError{Status: http.StatusInternalServerError, Err: err}
+	}
+	return reply, subprotocol, nil
+}
+
+// check reports the developer's mistakes in u, whatever the request.
+func (u *Upgrader) check() error {
+	if err := u.Options.check(); err != nil {
+		return err
+	}
+	return checkSettings("Upgrader", u.Header, u.Subprotocols)
+}
+
+// checkSettings reports what may not stand in the Header and the Subprotocols
+// of an Upgrader or a Dialer.
+func checkSettings(owner string, h http.Header, subprotocols []string) error {
+	for i, s := range subprotocols {
+		if !isToken(s) {
+			return fmt.Errorf("%s.Subprotocols holds %s, which is not a token", owner, quote(s))
+		}
+		if slices.Contains(subprotocols[:i], s) {
+			return fmt.Errorf("%s.Subprotocols holds %s twice", owner, quote(s))
+		}
+	}
+	for name, values := range h {
+		if isHandshakeField(name) {
+			return fmt.Errorf("%s.Header holds %s, which the handshake sets", owner, quote(name))
+		}
+		if err := checkField(name, values); err != nil {
+			return fmt.Errorf("%s.Header: %w", owner, err)
+		}
+	}
+	return nil
+}
+
+// checkMethod admits a GET request in HTTP/1.1: section 4.2.1, item 1.
+func checkMethod(r *http.Request) error {
+	switch {
+	case r.ProtoMajor >= 2:
+		return refuse(http.StatusBadRequest, "the request came over HTTP/%d, where a WebSocket needs RFC 8441, "+
+			"which is not supported here: use HTTP/1.1", r.ProtoMajor)
+	case r.Method != http.MethodGet:
+		return refuse(http.StatusMethodNotAllowed, "method %s, want GET", quote(r.Method))
+	case !r.ProtoAtLeast(1, 1):
+		return refuse(http.StatusHTTPVersionNotSupported, "HTTP/%d.%d, want HTTP/1.1", r.ProtoMajor, r.ProtoMinor)
+	}
+	return nil
+}
+
+// checkBody refuses a request with a body. Its bytes, which may come late,
+// would otherwise be read as frames: a way to smuggle them past a proxy.
+func checkBody(r *http.Request) error {
+	if r.ContentLength != 0 || len(r.TransferEncoding) != 0 {
+		return refuse(http.StatusBadRequest, "the request has a body, want none")
+	}
+	return nil
+}
+
+// checkUpgrade wants the two lists that ask for the upgrade: section 4.2.1,
+// items 3 and 4.
+func checkUpgrade(r *http.Request) error {
+	for _, want := range [...]struct{ field, token string }{{"Upgrade", "websocket"}, {"Connection", "upgrade"}} {
+		lines := r.Header.Values(want.field)
+		if countToken(lines, want.token) == 0 {
+			return refuse(http.StatusUpgradeRequired, "%s: %s, want the token %q in it",
+				want.field, quote(strings.Join(lines, ", ")), want.token)
+		}
+	}
+	return nil
+}
+
+// checkVersion wants version 13, once: section 4.2.1, item 6.
+func checkVersion(r *http.Request) error {
+	v := r.Header.Values("Sec-WebSocket-Version")
+	if len(v) != 1 || v[0] != "13" {
+		return refuse(http.StatusUpgradeRequired, "Sec-WebSocket-Version: %s in %d lines, want 13 in one",
+			quote(strings.Join(v, ", ")), len(v))
+	}
+	return nil
+}
+
+// checkKey wants 16 bytes in base64, once: section 4.2.1, item 5. The four
+// bits that base64 leaves over need not be 0, since they are not in the RFC's
+// own example, "AQIDBAUGBwgJCgsMDQ4PEC==".
+func checkKey(r *http.Request) error {
+	v := r.Header.Values("Sec-WebSocket-Key")
+	if len(v) != 1 {
+		return refuse(http.StatusBadRequest, "%d Sec-WebSocket-Key lines, want 1", len(v))
+	}
+	const encoded = 24
+	if b, err := base64.StdEncoding.DecodeString(v[0]); err != nil || len(b) != 16 || len(v[0]) != encoded {
+		return refuse(http.StatusBadRequest, "Sec-WebSocket-Key: %s, want 16 bytes in base64", quote(v[0]))
+	}
+	return nil
+}
+
+// acceptGUID is what the key is hashed with. See RFC 6455, section 1.3.
+const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+// AcceptKey returns the Sec-WebSocket-Accept value that answers the given
+// Sec-WebSocket-Key value. This is a low-level function that most users do not
+// need. See RFC 6455, section 4.2.2, item 5.4.
+func AcceptKey(key string) string {
+	sum := sha1.Sum([]byte(key + acceptGUID))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// parseSubprotocols returns the subprotocols that a client offers, over all
+// lines of the field. "The elements that comprise this value MUST be non-empty
+// strings … and MUST all be unique": section 4.1, item 10.
+func parseSubprotocols(lines []string) ([]string, error) {
+	var offers []string
+	for _, line := range lines {
+		for s := range strings.SplitSeq(line, ",") {
+			s = strings.Trim(s, " \t")
+			switch {
+			case !isToken(s):
+				return nil, fmt.Errorf("Sec-WebSocket-Protocol: %s is not a token", quote(s))
+			case slices.Contains(offers, s):
+				return nil, fmt.Errorf("Sec-WebSocket-Protocol: %s twice, want it once", quote(s))
+			case len(offers) == maxElements:
+				return nil, fmt.Errorf("Sec-WebSocket-Protocol: more than %d elements", maxElements)
+			}
+			offers = append(offers, s)
+		}
+	}
+	return offers, nil
+}
+
+// chooseSubprotocol returns the first of ours that is among the offers, or "".
+func chooseSubprotocol(ours, offers []string) string {
+	for _, s := range ours {
+		if slices.Contains(offers, s) {
+			return s
+		}
+	}
+	return ""
+}
+
+// appendReply appends the 101 response of section 4.2.2 to b: what the
+// handshake demands, then the fields of w, which middleware may have filled
+// for any response, and of more.
+func appendReply(b []byte, key, subprotocol string, w, more http.Header) ([]byte, error) {
+	b = append(b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"...)
+	b = appendField(b, "Sec-WebSocket-Accept", AcceptKey(key))
+	if subprotocol != "" {
+		b = appendField(b, "Sec-WebSocket-Protocol", subprotocol)
+	}
+	for _, h := range [...]http.Header{w, more} {
+		for _, name := range slices.Sorted(maps.Keys(h)) {
+			if isHandshakeField(name) {
+				continue
+			}
+			if err := checkField(name, h[name]); err != nil {
+				return nil, err
+			}
+			for _, v := range h[name] {
+				b = appendField(b, name, v)
+			}
+		}
+	}
+	return append(b, "\r\n"...), nil
+}
+
+func appendField(b []byte, name, value string) []byte {
+	b = append(b, name...)
+	b = append(b, ": "...)
+	b = append(b, value...)
+	return append(b, "\r\n"...)
+}
+
+// isHandshakeField reports whether the opening handshake owns the field.
+func isHandshakeField(name string) bool {
+	switch name = http.CanonicalHeaderKey(name); name {
+	case "Upgrade", "Connection", "Content-Length", "Transfer-Encoding":
+		return true
+	}
+	return strings.HasPrefix(name, "Sec-Websocket-")
+}
+
+// checkField refuses what would end a header line early, or is no field by
+// RFC 9110, section 5.
+func checkField(name string, values []string) error {
+	if !isToken(name) {
+		return fmt.Errorf("field name %s is not a token", quote(name))
+	}
+	for _, v := range values {
+		for i := range len(v) {
+			if c := v[i]; c < ' ' && c != '\t' || c == 0x7F {
+				return fmt.Errorf("value of field %s holds the control byte %#02x", quote(name), c)
+			}
+		}
+	}
+	return nil
+}
+
+// hijack takes the connection from under w, with the bytes that came behind
+// the request. On error nothing has been written.
+func hijack(w http.ResponseWriter) (net.Conn, []byte, error) {
+	nc, rw, err := http.NewResponseController(w).Hijack()
+	if errors.Is(err, http.ErrHijacked) { // there is nobody left to answer
+		return nil, nil, &HandshakeError{Reason: "the connection is in other hands already", Err: err}
+	}
+	if err != nil {
+		return nil, nil, &HandshakeError{
+			Status: http.StatusInternalServerError,
+			Reason: fmt.Sprintf("%T cannot give up its connection, want a ResponseWriter with Hijack, or Unwrap to one", innermost(w)),
+			Err:    err,
+		}
+	}
+	var behind []byte
+	if rw != nil {
+		behind, _ = rw.Reader.Peek(rw.Reader.Buffered())
+	}
+	return nc, behind, nil
+}
+
+// innermost returns the writer at which the search for a Hijack method ends.
+func innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		if _, ok := w.(interface {
+			Hijack() (net.Conn, *bufio.ReadWriter, error)
+		}); ok {
+			return w
+		}
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = u.Unwrap()
+	}
+}
+
+// writeReply sends b in one Write within the timeout, if that is not negative.
+// It leaves nc without deadlines, whatever the server had set.
+func writeReply(nc net.Conn, b []byte, timeout time.Duration) error {
+	if err := nc.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	if timeout > 0 {
+		if err := nc.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+			return err
+		}
+	}
+	if _, err := nc.Write(b); err != nil {
+		return err
+	}
+	return nc.SetWriteDeadline(time.Time{})
+}
+
+// answer writes the HTTP response for err, which is a *HandshakeError, and
+// returns it. What is wrong with the server is told to the caller only.
+func answer(w http.ResponseWriter, r *http.Request, err error) error {
+	he := err.(*HandshakeError)
+	h := w.Header()
+	switch he.Status {
+	case 0:
+		return he
+	case http.StatusBadRequest:
+		// We may not agree with the peer on where its request ends. HTTP/2
+		// has its own framing, and no Connection field.
+		if r.ProtoMajor < 2 {
+			h.Set("Connection", "close")
+		}
+	case http.StatusMethodNotAllowed:
+		h.Set("Allow", http.MethodGet)
+	case http.StatusUpgradeRequired:
+		h.Set("Upgrade", "websocket")
+		h.Set("Connection", "Upgrade")
+		if r.Close { // else net/http would replace the field
+			h.Set("Connection", "Upgrade, close")
+		}
+		h.Set("Sec-WebSocket-Version", "13")
+	}
+	body := he.Reason
+	if he.Status == http.StatusInternalServerError {
+		body = http.StatusText(he.Status)
+	}
+	http.Error(w, body, he.Status)
+	return he
+}
+
+// checkOrigin lets in what may connect by section 10.2: clients that are no
+// browsers, pages of this server, and those that the developer named.
+func (u *Upgrader) checkOrigin(r *http.Request) error {
+	lines := r.Header.Values("Origin")
+	switch {
+	case len(lines) > 1: // RFC 6454, section 7.3
+		return refuse(http.StatusBadRequest, "%d Origin lines, want 1 at most", len(lines))
+	case u.CheckOrigin != nil:
+		if u.CheckOrigin(r) {
+			return nil
+		}
+		return refuse(http.StatusForbidden, "Upgrader.CheckOrigin refused Origin %s to host %s",
+			quote(strings.Join(lines, "")), quote(r.Host))
+	case len(lines) == 0:
+		return nil
+	}
+	from, ok := parseOrigin(lines[0])
+	if ok && from.reaches(r.Host, r.TLS != nil) {
+		return nil
+	}
+	allowed, err := from.among(u.Origins)
+	switch {
+	case err != nil:
+		return &HandshakeError{Status: http.StatusInternalServerError, Err: err}
+	case ok && allowed:
+		return nil
+	}
+	self := r.Host
+	if r.TLS != nil {
+		self = "https://" + self
+	}
+	return refuse(http.StatusForbidden, "Origin %s (host %s) may not connect to host %s: "+
+		"to let its pages in, list it in Upgrader.Origins; if a proxy rewrites Host, make it pass Host on as it came",
+		quote(lines[0]), quote(from.host), quote(self))
+}
+
+// An origin is what RFC 6454 compares: all in lower case, and the port as
+// digits, with the default one of http and https filled in.
+type origin struct{ scheme, host, port string }
+
+// parseOrigin takes "null" or scheme://host[:port], and nothing around it: no
+// user, no path, no byte that another parser may cut at.
+func parseOrigin(s string) (origin, bool) {
+	s = lower(s)
+	if s == "null" {
+		return origin{scheme: s}, true
+	}
+	scheme, authority, ok := strings.Cut(s, "://")
+	if !ok || !isScheme(scheme) {
+		return origin{}, false
+	}
+	if authority == "" && scheme != "http" && scheme != "https" {
+		return origin{scheme: scheme}, true // as "file://"
+	}
+	return originAt(scheme, authority)
+}
+
+// originAt makes the origin of host[:port], in lower case, under a scheme.
+func originAt(scheme, authority string) (origin, bool) {
+	o := origin{scheme: scheme, host: authority}
+	switch scheme {
+	case "http":
+		o.port = "80"
+	case "https":
+		o.port = "443"
+	}
+	if i := strings.LastIndexByte(authority, ':'); i > strings.LastIndexByte(authority, ']') {
+		o.host, o.port = authority[:i], authority[i+1:]
+		if !isPort(o.port) {
+			return origin{}, false
+		}
+	}
+	if !isHost(o.host) {
+		return origin{}, false
+	}
+	return o, true
+}
+
+// reaches reports whether o is the origin of a server that was asked by the
+// given Host. A proxy may have taken TLS off, so that without TLS both schemes
+// are the server's; with TLS, a page that came without could have been forged.
+func (o origin) reaches(host string, tls bool) bool {
+	if o.scheme != "https" && (o.scheme != "http" || tls) {
+		return false
+	}
+	self, ok := originAt(o.scheme, lower(host))
+	return ok && self == o
+}
+
+// among reports whether one of the entries of Upgrader.Origins names o.
+func (o origin) among(entries []string) (bool, error) {
+	found := false
+	for _, s := range entries {
+		const wildcard = "://*."
+		plain := strings.Replace(s, wildcard, "://", 1)
+		entry, ok := parseOrigin(plain)
+		if !ok || plain != s && entry.host == "" {
+			return false, fmt.Errorf("Upgrader.Origins holds %s, want scheme://host or scheme://host:port, "+
+				"the host perhaps with *. before it", quote(s))
+		}
+		same := o
+		if plain != s {
+			label, parent, _ := strings.Cut(o.host, ".")
+			if label == "" {
+				continue
+			}
+			same.host = parent
+		}
+		found = found || same == entry
+	}
+	return found, nil
+}
+
+// isScheme reports whether s, in lower case, is a scheme by RFC 3986.
+func isScheme(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !isLetter(c) && (i == 0 || !isDigit(c) && c != '+' && c != '-' && c != '.') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isHost reports whether s, in lower case, is a name, an IPv4 address or an
+// IPv6 address in brackets, in the form in which browsers send them.
+func isHost(s string) bool {
+	allowed := func(c byte) bool { return isLetter(c) || isDigit(c) || c == '-' || c == '.' || c == '_' }
+	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		s = s[1 : len(s)-1]
+		allowed = func(c byte) bool { return isDigit(c) || c >= 'a' && c <= 'f' || c == ':' || c == '.' }
+	}
+	for i := range len(s) {
+		if !allowed(s[i]) {
+			return false
+		}
+	}
+	return s != "" && s[0] != '.' && !strings.Contains(s, "..")
+}
+
+// isPort reports whether s is a port number without leading zeros.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0 && s[0] != '0'
+}
+
+func isLetter(c byte) bool { return c >= 'a' && c <= 'z' }
+func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
+
+// lower returns s with the letters of ASCII in lower case, and no others:
+// [strings.ToLower] and [strings.EqualFold] take U+212A for a K.
+func lower(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r - 'A' + 'a'
+		}
+		return r
+	}, s)
+}
+
+// isToken reports whether s is a token, as names in HTTP are: RFC 9110,
+// section 5.6.2.
+func isToken(s string) bool { return s != "" && tokenPrefix(s) == len(s) }
+
+// tokenPrefix returns how many bytes at the start of s may stand in a token.
+func tokenPrefix(s string) int {
+	for i := range len(s) {
+		c := s[i]
+		if !isLetter(c|0x20) && !isDigit(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return i
+		}
+	}
+	return len(s)
+}
+
+// countToken returns how often the token, given in lower case, is among the
+// elements of a list field. Other elements may be anything.
+func countToken(lines []string, token string) int {
+	n := 0
+	for _, line := range lines {
+		for s := range strings.SplitSeq(line, ",") {
+			if lower(strings.Trim(s, " \t")) == token {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// maxElements bounds the offers and parameters that one list field may hold,
+// so that what is kept of a request is small, however long its lines are.
+const maxElements = 256
+
+// An extension is an element of Sec-WebSocket-Extensions, with its parameters
+// in the order in which they came. See RFC 6455, section 9.1.
+type extension struct {
+	name   string
+	params []extensionParam
+}
+
+// An extensionParam is name or name=value. A value is never empty.
+type extensionParam struct{ name, value string }
+
+// parseExtensions returns what the lines of Sec-WebSocket-Extensions list, in
+// their order. It fails on what is not an extension-list by section 9.1. Empty
+// elements do not count, but an element there must be: RFC 2616, section 2.1.
+func parseExtensions(lines []string) ([]extension, error) {
+	var list []extension
+	s := scanner{left: maxElements}
+	for _, s.rest = range lines {
+		for s.next(',') {
+		}
+		for s.rest != "" {
+			e, err := s.extension()
+			if err != nil {
+				return nil, fmt.Errorf("Sec-WebSocket-Extensions: %w", err)
+			}
+			list = append(list, e)
+			for s.next(',') {
+			}
+		}
+	}
+	if len(lines) > 0 && len(list) == 0 {
+		return nil, errors.New("Sec-WebSocket-Extensions: no element, want 1 at least")
+	}
+	return list, nil
+}
+
+// A scanner takes a line of Sec-WebSocket-Extensions apart. Each method takes
+// what it names off the front of rest, and spaces before and behind it; none
+// goes back, so that the time is linear in the length.
+type scanner struct {
+	rest string
+	left int // elements that may still come
+}
+
+// extension takes an extension with its parameters, up to a comma or the end.
+func (s *scanner) extension() (extension, error) {
+	e := extension{name: s.token()}
+	if e.name == "" {
+		return e, s.malformed("the name of an extension")
+	}
+	for s.next(';') {
+		p := extensionParam{name: s.token()}
+		if p.name == "" {
+			return e, s.malformed("the name of a parameter")
+		}
+		if s.next('=') {
+			if p.value = s.value(); p.value == "" {
+				return e, s.malformed("a token, perhaps quoted,")
+			}
+		}
+		e.params = append(e.params, p)
+		s.left--
+		if s.left < 0 {
+			break
+		}
+	}
+	s.left--
+	switch {
+	case s.left < 0:
+		return e, fmt.Errorf("more than %d elements", maxElements)
+	case s.rest != "" && s.rest[0] != ',':
+		return e, s.malformed("a comma or a semicolon")
+	}
+	return e, nil
+}
+
+func (s *scanner) malformed(want string) error {
+	return fmt.Errorf("want %s before %s", want, quote(s.rest))
+}
+
+// next takes c, if that is what comes next.
+func (s *scanner) next(c byte) bool {
+	s.space()
+	if s.rest == "" || s.rest[0] != c {
+		return false
+	}
+	s.rest = s.rest[1:]
+	s.space()
+	return true
+}
+
+// token takes a token, or returns "".
+func (s *scanner) token() string {
+	s.space()
+	n := tokenPrefix(s.rest)
+	t := s.rest[:n]
+	s.rest = s.rest[n:]
+	s.space()
+	return t
+}
+
+// value takes a token, or a quoted-string that holds one, or returns "". The
+// "value after quoted-string unescaping MUST conform to the 'token' ABNF", so
+// that neither a comma nor an end of line ever comes out of quotes.
+func (s *scanner) value() string {
+	if !s.next('"') {
+		return s.token()
+	}
+	var v []byte
+	for i := 0; i < len(s.rest); i++ {
+		if s.rest[i] == '"' {
+			s.rest = s.rest[i+1:]
+			s.space()
+			return string(v)
+		}
+		if s.rest[i] == '\\' && i+1 < len(s.rest) {
+			i++
+		}
+		if !isToken(s.rest[i : i+1]) {
+			break
+		}
+		v = append(v, s.rest[i])
+	}
+	return ""
+}
+
+func (s *scanner) space() { s.rest = strings.TrimLeft(s.rest, " \t") }
+
+// A HandshakeError says why there is no connection. A server has written the
+// response when it gets one.
+type HandshakeError struct {
+	// Status is the HTTP status that was sent (by a server) or received (by a
+	// client); 0 if none was.
+	Status int
+
+	// Reason says what was expected and what came. It may be empty if Err
+	// says it all.
+	Reason string
+
+	// Response is what a client received, or nil. Its Body holds the first
+	// 1024 bytes at most, is never nil and need not be closed.
+	Response *http.Response
+
+	// Err is the cause, if there is one: of the network, of TLS, of the
+	// context that ended.
+	Err error
+}
+
+// Error describes the failure in one line; what the peer wrote is quoted and
+// cut.
+func (e *HandshakeError) Error() string {
+	s := "websocket: handshake failed"
+	switch {
+	case e.Status >= 200:
+		s = fmt.Sprintf("websocket: handshake refused (%d)", e.Status)
+	case e.Status != 0:
+		s = fmt.Sprintf("websocket: handshake failed (%d)", e.Status)
+	}
+	if e.Reason != "" {
+		s += ": " + e.Reason
+	}
+	if e.Err != nil {
+		s += ": " + causeText(e.Err)
+	}
+	return s
+}
+
+// Unwrap returns the cause, or nil.
+func (e *HandshakeError) Unwrap() error { return e.Err }
+
+// causeText makes the text of err fit for one line: net/http and crypto/tls
+// put what the peer sent into some of theirs, at any length.
+func causeText(err error) string {
+	const most = 512
+	s := strings.TrimPrefix(err.Error(), "websocket: ")
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7F {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// refuse makes the error of a server that answers with the status.
+func refuse(status int, format string, args ...any) error {
+	return &HandshakeError{Status: status, Reason: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,606 @@
+package websocket
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"math"
+	"net"
+	"slices"
+	"sync/atomic"
+	"syscall"
+)
+
+const (
+	// smallBuffer is the size of the array that a connection waits in if it
+	// cannot wait without one.
+	smallBuffer = 512
+
+	// firstGrowth is how many bytes of memory a frame's declared length is
+	// worth before any of its payload has come.
+	firstGrowth = 1024
+)
+
+// An inbound is the reading half of a Conn. Whoever holds own may touch the
+// fields behind it: the read method that runs, or Close in its place.
+type inbound struct {
+	busy atomic.Bool   // a read method runs; a second one is refused
+	own  chan struct{} // one slot
+
+	rcv  receiver
+	ctx  context.Context // of the read method that runs
+	data []byte          // received and not parsed yet: in buf, small or carry
+	buf  *buffer         // from the pool; nil while data is empty
+
+	// Sockets are read through rc, so that waiting takes no buffer: tryRead,
+	// as try, leaves its result in data and tryErr. rc is nil for TLS, pipes
+	// and on some systems; then small is what we wait in.
+	rc     syscall.RawConn
+	try    func(fd uintptr) bool
+	tryErr error
+	small  []byte
+	carry  [32]byte // data that is too little to hold a buffer for
+	direct int64    // a payload with as much to come is read straight to its destination
+
+	controlling bool                    // the frame under way is a control frame
+	control     [maxControlPayload]byte // its payload
+	controlSize int
+	closed      bool // a close frame has come that Close waits for
+
+	partial []byte         // of a message whose read was cut short
+	stream  *messageReader // reads the message under way
+	skip    bool           // the rest of the message under way is not wanted
+
+	watch watch // of ctx
+}
+
+func (in *inbound) init(c *Conn, behind []byte) {
+	in.own = make(chan struct{}, 1)
+	in.rcv.server = !c.client
+	in.rcv.limit = c.opts.ReadLimit
+	in.data = bytes.Clone(behind)
+	in.watch.init(c.nc.SetReadDeadline)
+	if in.rc = rawConn(c.nc); in.rc != nil {
+		in.try = in.tryRead
+		in.direct = bufferSize / 2
+		return
+	}
+	in.small = make([]byte, smallBuffer)
+	in.direct = smallBuffer
+}
+
+// A Message is what [Conn.Messages] yields.
+type Message struct {
+	Opcode Opcode // OpText or OpBinary
+	Data   []byte // valid until the loop's next step
+}
+
+// errConcurrentRead is the second reader's.
+var errConcurrentRead = errors.New("websocket: another goroutine is reading")
+
+// ReadMessage reads the next data message and returns it in a slice of its
+// own, which is never nil. It is [Conn.AppendMessage] without a destination.
+func (c *Conn) ReadMessage(ctx context.Context) (Opcode, []byte, error) {
+	op, p, err := c.AppendMessage(ctx, nil)
+	if err == nil && p == nil {
+		p = []byte{}
+	}
+	return op, p, err
+}
+
+// AppendMessage reads the next data message and appends its payload, at most
+// [Options.ReadLimit] bytes, to dst. It returns the extended slice, which
+// shares dst's array if the message fitted: then nothing is allocated.
+//
+// Errors: [*CloseError] when the peer closed or the connection was lost,
+// [*ProtocolError] and [ErrMessageTooBig] when the peer was thrown out,
+// [net.ErrClosed] when this side closed; they are final, and come again from
+// every further call. The error of ctx is not: what has arrived of a message
+// or of a frame stays in c, and the next read goes on from there. On error the
+// slice is dst.
+//
+// A message that [Conn.NextReader] began and that was not read to its end is
+// skipped. One goroutine at a time may read; a second one gets an error. See
+// RFC 6455, section 6.2.
+func (c *Conn) AppendMessage(ctx context.Context, dst []byte) (Opcode, []byte, error) {
+	if err := c.enter(ctx); err != nil {
+		return 0, dst, err
+	}
+	defer c.leave()
+	if err := c.toMessage(); err != nil {
+		return 0, dst, err
+	}
+	msg, err := c.appendMessage(dst)
+	if err != nil {
+		return 0, dst, err
+	}
+	return c.in.take(), msg, nil
+}
+
+// Messages returns an iterator over the messages to come. Their Data is valid
+// until the loop's next step; between messages it holds no memory. The loop
+// ends without an error when the connection is closed in a normal way: by the
+// peer with [StatusNormalClosure], [StatusGoingAway] or an empty close frame,
+// or by this side. Any other error of [Conn.AppendMessage] is the last thing
+// it yields; after one of ctx, reading may go on.
+func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		for c.yieldMessage(ctx, yield) {
+		}
+	}
+}
+
+// yieldMessage reads a message into a buffer of the pool, which it holds for
+// as long as the loop's body runs.
+func (c *Conn) yieldMessage(ctx context.Context, yield func(Message, error) bool) bool {
+	b, m, err := c.pooledMessage(ctx)
+	switch {
+	case err == nil:
+		defer putBuffer(b)
+		return yield(m, nil)
+	case !isNormalEnd(err):
+		yield(Message{}, err)
+	}
+	return false
+}
+
+// pooledMessage waits for a message and only then takes a buffer for it, which
+// is the caller's unless there is an error.
+func (c *Conn) pooledMessage(ctx context.Context) (*buffer, Message, error) {
+	if err := c.enter(ctx); err != nil {
+		return nil, Message{}, err
+	}
+	defer c.leave()
+	if err := c.toMessage(); err != nil {
+		return nil, Message{}, err
+	}
+	b := getBuffer()
+	data, err := c.appendMessage(b[:0])
+	if err != nil {
+		putBuffer(b)
+		return nil, Message{}, err
+	}
+	return b, Message{Opcode: c.in.take(), Data: data}, nil
+}
+
+// isNormalEnd reports whether err is no failure but the end of a connection.
+func isNormalEnd(err error) bool {
+	var ce *CloseError
+	if !errors.As(err, &ce) {
+		return errors.Is(err, net.ErrClosed)
+	}
+	switch ce.Code {
+	case StatusNormalClosure, StatusGoingAway, StatusNoStatusReceived:
+		return true
+	}
+	return false
+}
+
+// NextReader waits for the next data message and returns a reader of its
+// payload, for messages that are better not held in memory as a whole. Bytes
+// are delivered as they arrive, before the message is complete: if it breaks a
+// rule later, or is cut off, the reader ends with the error, never with
+// [io.EOF]. ctx counts for every Read.
+//
+// The next call of a read method skips what is left of the message, and the
+// reader then returns an error. But when a Read has ended with the error of
+// ctx, nothing is lost: NextReader, called again, returns a reader of the rest.
+//
+// Errors, and who may call: as for [Conn.AppendMessage]; the reader's Read
+// counts as a read method.
+func (c *Conn) NextReader(ctx context.Context) (Opcode, io.Reader, error) {
+	if err := c.enter(ctx); err != nil {
+		return 0, nil, err
+	}
+	defer c.leave()
+	if in := &c.in; in.stream == nil || !in.stream.cut {
+		if err := c.toMessage(); err != nil {
+			return 0, nil, err
+		}
+	}
+	c.in.stream = &messageReader{c: c, ctx: ctx}
+	return c.in.rcv.kind, c.in.stream, nil
+}
+
+// A messageReader is the reader that NextReader returns.
+type messageReader struct {
+	c   *Conn
+	ctx context.Context
+	cut bool  // a Read ended with the error of ctx
+	err error // of every further Read
+}
+
+func (r *messageReader) Read(p []byte) (int, error) {
+	c := r.c
+	if err := c.acquire(); err != nil {
+		return 0, err
+	}
+	defer c.leave()
+	if r.err == nil && c.in.stream != r {
+		r.err = errors.New("websocket: message skipped by a later read")
+	}
+	if r.err != nil || len(p) == 0 {
+		return 0, r.err
+	}
+	if r.ctx.Err() != nil {
+		r.cut = true
+		return 0, ctxError("read", r.ctx)
+	}
+	c.in.ctx = r.ctx
+	n, err := c.readStream(p)
+	if err == io.EOF || c.ended() != nil {
+		r.err = err
+	} else if err != nil { // of ctx: nothing else ends a read and not the connection
+		r.cut = true
+	}
+	return n, err
+}
+
+// readStream reads payload of the message under way, or its end.
+func (c *Conn) readStream(p []byte) (int, error) {
+	in := &c.in
+	if len(in.partial) > 0 { // a read of the whole message was cut short
+		n := copy(p, in.partial)
+		in.partial = in.partial[n:]
+		return n, nil
+	}
+	for {
+		if err := c.toPayload(); err != nil {
+			return 0, err
+		}
+		if in.rcv.atEnd() {
+			in.take()
+			in.stream = nil
+			return 0, io.EOF
+		}
+		if n, err := c.readPayload(p); n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+// enter begins a read method under ctx, and leave ends it.
+func (c *Conn) enter(ctx context.Context) error {
+	if err := c.acquire(); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		c.leave()
+		return ctxError("read", ctx)
+	}
+	c.in.ctx = ctx
+	return nil
+}
+
+// acquire makes the calling read method the only one.
+func (c *Conn) acquire() error {
+	if err := c.ended(); err != nil {
+		return err
+	}
+	if !c.in.busy.CompareAndSwap(false, true) {
+		return errConcurrentRead
+	}
+	select {
+	case c.in.own <- struct{}{}:
+		return nil
+	default: // Close came between
+		c.in.busy.Store(false)
+		return errClosed
+	}
+}
+
+func (c *Conn) leave() {
+	c.in.watch.disarm()
+	c.in.ctx = nil
+	c.in.tidy()
+	c.in.release()
+	c.in.busy.Store(false)
+}
+
+// release gives up the right to touch in.
+func (in *inbound) release() {
+	select {
+	case <-in.own:
+	default:
+		panic("websocket: internal error: reading half released twice")
+	}
+}
+
+// tidy gives the buffer back unless it holds more than a few bytes.
+func (in *inbound) tidy() {
+	if in.buf == nil || len(in.data) > len(in.carry) {
+		return
+	}
+	in.data = in.carry[:copy(in.carry[:], in.data)]
+	putBuffer(in.buf)
+	in.buf = nil
+}
+
+// take ends the message under way, all of which has come.
+func (in *inbound) take() Opcode {
+	in.rcv.begun = false
+	return in.rcv.kind
+}
+
+// toMessage reads to the payload of the message that is next.
+func (c *Conn) toMessage() error {
+	in := &c.in
+	if in.stream != nil {
+		in.stream, in.partial, in.skip = nil, nil, in.rcv.begun
+	}
+	if in.skip {
+		if err := c.skipMessage(); err != nil {
+			return err
+		}
+		in.skip = false
+	}
+	return c.toPayload()
+}
+
+// skipMessage reads the rest of the message under way, by the same rules as if
+// it were wanted.
+func (c *Conn) skipMessage() error {
+	b := getBuffer()
+	defer putBuffer(b)
+	for {
+		if err := c.toPayload(); err != nil {
+			return err
+		}
+		if c.in.rcv.atEnd() {
+			c.in.take()
+			return nil
+		}
+		if _, err := c.readPayload(b[:]); err != nil {
+			return err
+		}
+	}
+}
+
+// toPayload reads on until payload of a message is next, or the message is at
+// its end. Control frames on the way are acted upon: they may stand between
+// any two frames.
+func (c *Conn) toPayload() error {
+	in := &c.in
+	for {
+		ready, err := in.step()
+		switch {
+		case err != nil:
+			return c.fail(err)
+		case !ready:
+			if err := c.fill(); err != nil {
+				return err
+			}
+		case in.controlling:
+			if err := c.handleControl(in.takeControl()); err != nil {
+				return err
+			}
+		case in.rcv.left > 0 || in.rcv.atEnd():
+			return nil
+		}
+	}
+}
+
+// step goes on in the stream as far as data reaches: into a data frame's
+// payload, to the end of a message, or to the end of a control frame.
+func (in *inbound) step() (ready bool, err error) {
+	r := &in.rcv
+	if !in.controlling {
+		if r.left > 0 || r.atEnd() {
+			return true, nil
+		}
+		n, err := r.header(in.data)
+		if n == 0 || err != nil {
+			return false, err
+		}
+		in.data = in.data[n:]
+		in.controlling = r.head.Opcode.IsControl()
+		in.controlSize = 0
+	}
+	if !in.controlling {
+		return true, nil
+	}
+	n := int(min(r.left, int64(len(in.data))))
+	err = r.payload(in.control[in.controlSize:][:n], in.data[:n])
+	in.data = in.data[n:]
+	in.controlSize += n
+	return r.left == 0, err
+}
+
+// takeControl ends the control frame under way, all of which has come.
+func (in *inbound) takeControl() (Opcode, []byte) {
+	in.controlling = false
+	return in.rcv.head.Opcode, in.control[:in.controlSize]
+}
+
+// skipPayload drops what data holds of the data frame under way, and ends the
+// message if that is all.
+func (in *inbound) skipPayload() {
+	if in.controlling {
+		return
+	}
+	n := min(in.rcv.left, int64(len(in.data)))
+	in.data = in.data[n:]
+	in.rcv.left -= n
+	if in.rcv.atEnd() {
+		in.take()
+	}
+}
+
+// handleControl acts upon a control frame.
+func (c *Conn) handleControl(op Opcode, payload []byte) error {
+	switch op {
+	case OpPing:
+		c.answerPing(payload)
+		return c.callHook(c.opts.OnPing, payload)
+	case OpPong:
+		c.live.pong(payload)
+		return c.callHook(c.opts.OnPong, payload)
+	}
+	return c.peerClosed(payload)
+}
+
+// callHook calls a hook of the user's, which may call Close: it can have the
+// reading half meanwhile.
+func (c *Conn) callHook(hook func(*Conn, []byte), payload []byte) error {
+	if hook == nil {
+		return nil
+	}
+	payload = bytes.Clone(payload)
+	c.in.release()
+	defer func() { c.in.own <- struct{}{} }()
+	hook(c, payload)
+	return c.ended()
+}
+
+// appendMessage appends the payload of the message under way to dst, up to its
+// end. If the read is cut short, what has come of it is kept for the next one.
+func (c *Conn) appendMessage(dst []byte) ([]byte, error) {
+	in := &c.in
+	if len(in.partial) == 0 {
+		msg, err := c.appendPayload(dst)
+		if err != nil && c.ended() == nil {
+			in.partial = bytes.Clone(msg[len(dst):])
+		}
+		return msg, err
+	}
+	var err error
+	if in.partial, err = c.appendPayload(in.partial); err != nil {
+		return dst, err
+	}
+	msg := in.partial
+	in.partial = nil
+	if dst == nil {
+		return msg, nil
+	}
+	return append(dst, msg...), nil
+}
+
+// appendPayload appends payload of the message under way to dst, up to its end
+// or to the point where the read is cut short.
+func (c *Conn) appendPayload(dst []byte) ([]byte, error) {
+	in, start := &c.in, len(dst)
+	for {
+		if err := c.toPayload(); err != nil {
+			return dst, err
+		}
+		if in.rcv.atEnd() {
+			return dst, nil
+		}
+		if in.rcv.left > int64(math.MaxInt-len(dst)) { // where int has 32 bits
+			return dst, c.fail(fmt.Errorf("%w: %d bytes do not fit into memory", ErrMessageTooBig, in.rcv.left))
+		}
+		dst = reserve(dst, in.rcv.left, max(len(dst)-start, len(in.data)))
+		n, err := c.readPayload(dst[len(dst):cap(dst)])
+		dst = dst[:len(dst)+n]
+		if err != nil {
+			return dst, err
+		}
+	}
+}
+
+// reserve makes room in dst for want more bytes, but for no more than have
+// arrived already: memory follows what a peer has sent, not what it declares.
+func reserve(dst []byte, want int64, arrived int) []byte {
+	n := int(min(want, int64(max(arrived, firstGrowth))))
+	return slices.Grow(dst, n)
+}
+
+// readPayload reads payload of the frame under way into p, at least a byte.
+func (c *Conn) readPayload(p []byte) (int, error) {
+	in := &c.in
+	p = p[:min(in.rcv.left, int64(len(p)))]
+	if len(in.data) > 0 {
+		return c.takePayload(p, in.data)
+	}
+	if int64(len(p)) < in.direct {
+		if err := c.fill(); err != nil {
+			return 0, err
+		}
+		return c.takePayload(p, in.data)
+	}
+	in.tidy()
+	n, err := c.readInto(p)
+	if err != nil {
+		return 0, c.readFailed(err)
+	}
+	if err := in.rcv.payload(p[:n], p[:n]); err != nil {
+		return 0, c.fail(err)
+	}
+	return n, nil
+}
+
+// takePayload moves payload from the start of data to p, as much as fits.
+func (c *Conn) takePayload(p, data []byte) (int, error) {
+	n := min(len(p), len(data))
+	if err := c.in.rcv.payload(p[:n], data[:n]); err != nil {
+		return 0, c.fail(err)
+	}
+	c.in.data = data[n:]
+	return n, nil
+}
+
+// fill waits for more bytes behind data, which holds part of a header at most.
+func (c *Conn) fill() error {
+	if err := c.receive(); err != nil {
+		return c.readFailed(err)
+	}
+	return nil
+}
+
+// receive is fill without a judgement on the error.
+func (c *Conn) receive() error {
+	in := &c.in
+	if in.rc == nil {
+		k := copy(in.small, in.data)
+		n, err := c.readInto(in.small[k:])
+		in.data = in.small[:k+n]
+		return err
+	}
+	in.tidy()
+	c.armRead()
+	c.live.waiting()
+	err := in.rc.Read(in.try)
+	if err == nil {
+		err = in.tryErr
+	}
+	c.live.heard(err)
+	return err
+}
+
+// readInto waits for bytes in p.
+func (c *Conn) readInto(p []byte) (int, error) {
+	c.armRead()
+	c.live.waiting()
+	n, err := c.nc.Read(p)
+	if n > 0 {
+		err = nil // it comes again
+	}
+	c.live.heard(err)
+	return n, err
+}
+
+// readFailed says what an error of the network means for the read under way.
+func (c *Conn) readFailed(err error) error {
+	if cause := c.ended(); cause != nil {
+		return cause
+	}
+	if !isTimeout(err) {
+		return c.lose(err)
+	}
+	if c.in.ctx.Err() != nil {
+		return ctxError("read", c.in.ctx)
+	}
+	return fmt.Errorf("websocket: read: %w", err) // a deadline on NetConn
+}
+
+// armRead lets the end of the read's context cut what waits for the network.
+// It is called before the first wait, so that a message that has arrived
+// already costs nothing of it.
+func (c *Conn) armRead() {
+	if c.in.ctx != nil && c.in.ctx != c.ctx {
+		c.in.watch.arm(c.in.ctx)
+	}
+}
