@@ -63,13 +63,7 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 		return err
 	}
 	defer c.in.release()
-	if watchdog.Stop() {
-		watchdog.Reset(min(c.opts.CloseTimeout, lingerTime))
-	}
-	if !c.client {
-		c.halfClose()
-	}
-	c.linger()
+	c.finish(watchdog)
 	return nil
 }
 
@@ -165,7 +159,7 @@ func (c *Conn) peerClosed(payload []byte) error {
 	if len(payload) > 2 {
 		payload = payload[:2]
 	}
-	c.part(payload, !c.client)
+	c.part(payload, true)
 	return c.ended()
 }
 
@@ -182,29 +176,39 @@ func (c *Conn) fail(err error) error {
 	if bad != nil {
 		panic("websocket: internal error: close frame of our own: " + bad.Error())
 	}
-	c.part(payload, true)
+	c.part(payload, false)
 	return err
 }
 
 // part ends the connection from the goroutine that reads it: our close frame,
 // then FIN, and only when the peer has seen both the end of the socket. Closing
 // a socket with input unread makes the kernel send a reset instead, which may
-// reach the peer before it has read what we sent. A client that answers a close
-// frame leaves the first FIN to the server, as section 7.1.1 asks.
-func (c *Conn) part(payload []byte, fin bool) {
+// reach the peer before it has read what we sent.
+func (c *Conn) part(payload []byte, done bool) {
 	defer c.shut()
-	var late atomic.Bool
-	watchdog := time.AfterFunc(c.opts.CloseTimeout, func() {
-		late.Store(true)
-		c.shut()
-	})
+	watchdog := time.AfterFunc(c.opts.CloseTimeout, c.shut)
 	defer watchdog.Stop()
 
 	c.in.watch.disarm()
 	if c.sendClose(payload) != nil {
 		return
 	}
-	if fin {
+	if done {
+		c.finish(watchdog)
+		return
+	}
+	c.halfClose()
+	c.linger()
+}
+
+// finish ends the TCP connection after the closing handshake. The server ends
+// its half first, and the client waits for that, as section 7.1.1 asks: so it
+// is the server that has to remember the connection for a while.
+func (c *Conn) finish(watchdog *time.Timer) {
+	if watchdog.Stop() {
+		watchdog.Reset(min(c.opts.CloseTimeout, lingerTime))
+	}
+	if !c.client {
 		c.halfClose()
 	}
 	c.linger()
