@@ -132,7 +132,7 @@ type CloseError struct {
 // Error describes the close; what the peer wrote is quoted and cut.
 func (e *CloseError) Error() string {
 	switch {
-	case e.Code == StatusAbnormalClosure && e.err != nil:
+	case e.err != nil:
 		return fmt.Sprintf("websocket: connection lost (1006): %v", e.err)
 	case e.Reason == "":
 		return fmt.Sprintf("websocket: closed by peer: %v", e.Code)

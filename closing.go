@@ -19,9 +19,11 @@ const (
 
 // Close performs the closing handshake: it sends a close frame with code and
 // reason, waits for the peer's, and ends the TCP connection, all within
-// [Options.CloseTimeout]. Messages that the peer sent meanwhile are discarded;
-// a read or a wait to write under way ends with [net.ErrClosed], as does every
-// call from then on.
+// [Options.CloseTimeout]. Messages that the peer sent meanwhile are discarded.
+// A read or a wait to write under way, and every call from then on, ends with
+// [net.ErrClosed] when Close is done: so a handler that closes the connection
+// as it returns does not cut Close short on another goroutine. What the peer
+// answered is in the cause of [Conn.Context].
 //
 // code must be one that may be sent (see [StatusCode.Sendable]), or
 // [StatusNoStatusReceived] with no reason for an empty close frame; reason is
@@ -41,6 +43,7 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 		return c.closeAgain()
 	}
 	defer c.shut()
+	start := time.Now()
 	var late atomic.Bool
 	watchdog := time.AfterFunc(c.opts.CloseTimeout, func() {
 		late.Store(true)
@@ -48,7 +51,7 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 	})
 	defer watchdog.Stop()
 
-	c.in.watch.take() // a read under way ends now
+	c.in.watch.take() // a read under way gives way
 	err = c.sendClose(payload)
 	if err == nil {
 		err = c.awaitClose()
@@ -63,7 +66,7 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 		return err
 	}
 	defer c.in.release()
-	c.finish(watchdog)
+	c.finish(watchdog, start)
 	return nil
 }
 
@@ -186,6 +189,7 @@ func (c *Conn) fail(err error) error {
 // reach the peer before it has read what we sent.
 func (c *Conn) part(payload []byte, done bool) {
 	defer c.shut()
+	start := time.Now()
 	watchdog := time.AfterFunc(c.opts.CloseTimeout, c.shut)
 	defer watchdog.Stop()
 
@@ -194,7 +198,7 @@ func (c *Conn) part(payload []byte, done bool) {
 		return
 	}
 	if done {
-		c.finish(watchdog)
+		c.finish(watchdog, start)
 		return
 	}
 	c.halfClose()
@@ -204,9 +208,10 @@ func (c *Conn) part(payload []byte, done bool) {
 // finish ends the TCP connection after the closing handshake. The server ends
 // its half first, and the client waits for that, as section 7.1.1 asks: so it
 // is the server that has to remember the connection for a while.
-func (c *Conn) finish(watchdog *time.Timer) {
-	if watchdog.Stop() {
-		watchdog.Reset(min(c.opts.CloseTimeout, lingerTime))
+// The closing handshake began at start, for the time that watchdog keeps.
+func (c *Conn) finish(watchdog *time.Timer, start time.Time) {
+	if left := c.opts.CloseTimeout - time.Since(start); left > lingerTime && watchdog.Stop() {
+		watchdog.Reset(lingerTime)
 	}
 	if !c.client {
 		c.halfClose()

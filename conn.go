@@ -215,6 +215,22 @@ func (c *Conn) ended() error {
 	return c.cause
 }
 
+// over returns the reason why the connection is ending, or nil. It does so
+// when the end has come, or ctx ends: a handler that hears of it earlier would
+// return, and its deferred CloseNow cut off the closing handshake which another
+// goroutine is just performing.
+func (c *Conn) over(ctx context.Context) error {
+	cause := c.ended()
+	if cause == nil {
+		return nil
+	}
+	select {
+	case <-c.ctx.Done():
+	case <-ctx.Done():
+	}
+	return cause
+}
+
 // shut ends the TCP connection, whatever is under way on it. end must have
 // been called.
 func (c *Conn) shut() {

@@ -97,7 +97,7 @@ func (d *Dialer) Dial(ctx context.Context, url string) (*Conn, *http.Response, e
 	return nil, resp, he
 }
 
-// check reports the caller's mistakes in d.
+// check reports the caller's mistakes in d, before anything is dialled.
 func (d *Dialer) check() error {
 	if err := d.Options.check(); err != nil {
 		return err
@@ -122,7 +122,8 @@ func (d *Dialer) header() (h http.Header, hosts []string) {
 	return h, hosts
 }
 
-// bound returns ctx with the Dialer's and the Client's own bounds.
+// bound returns ctx with the Dialer's and the Client's own bounds, whichever
+// is nearer. The context that it returns ends with Dial.
 func (d *Dialer) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	timeout := d.HandshakeTimeout
 	if timeout == 0 {
@@ -137,8 +138,11 @@ func (d *Dialer) bound(ctx context.Context) (context.Context, context.CancelFunc
 	return context.WithTimeout(ctx, timeout)
 }
 
-// parseURL returns the http or https URL for a WebSocket URL: section 3. Its
-// errors do not repeat the URL, which may hold a password.
+// parseURL returns the http or https URL for a WebSocket URL. "Fragment
+// identifiers are meaningless in the context of WebSocket URIs and MUST NOT be
+// used on these URIs": section 3. A space is refused since it is most often a
+// mistake, and what net/url would make of it is not what was meant. The errors
+// do not repeat the URL, which may hold a password.
 func parseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil {
@@ -164,7 +168,7 @@ func parseURL(s string) (*url.URL, error) {
 }
 
 // mapScheme replaces the scheme of a WebSocket URL by that of the HTTP request
-// which opens the connection.
+// which opens the connection, the only ones that net/http knows.
 func mapScheme(u *url.URL) error {
 	switch u.Scheme {
 	case "ws", "http":
@@ -213,7 +217,8 @@ func endedBy(ctx context.Context, err error) error {
 	return err
 }
 
-// An attempt is one call of Dial, over all its redirects.
+// An attempt is one call of Dial, over all its redirects. Its methods run on
+// Dial's goroutine, but for gotConn: a Transport may call that from any.
 type attempt struct {
 	dialer *Dialer
 	key    string // of the last request
@@ -248,8 +253,11 @@ func (a *attempt) setKey(h http.Header) {
 	h.Set("Sec-WebSocket-Key", a.key)
 }
 
-// gotConn notes the connection that a request is about to be sent on. The last
-// one carries the response that net/http returns.
+// gotConn notes the connection that a request is about to be sent on. There is
+// one call for each redirect, and for each idle connection of the Client's that
+// turned out to be dead; the last one carries the response that net/http
+// returns. The body of a 101 response can be read and written, but it has no
+// deadlines and no addresses: those are why the connection is wanted.
 func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -290,7 +298,8 @@ func stopRedirects(_ *http.Request, via []*http.Request) error {
 }
 
 // redirect prepares req, which follows the requests in via, or refuses it.
-// net/http has taken credentials off it if it leads to another host.
+// net/http has taken Authorization and Cookie off it if it leads to another
+// host. follow is the Client's own rule; it sees the URL as net/http will.
 func (a *attempt) redirect(follow func(*http.Request, []*http.Request) error, req *http.Request, via []*http.Request) error {
 	if err := mapScheme(req.URL); err != nil {
 		return fmt.Errorf("redirect: %w", err)
@@ -309,7 +318,10 @@ func (a *attempt) redirect(follow func(*http.Request, []*http.Request) error, re
 }
 
 // checkResponse applies the rules of section 4.1 for the server's response and
-// returns the subprotocol that was chosen.
+// returns the subprotocol that was chosen, or "". Whatever the server breaks,
+// "the client MUST _Fail the WebSocket Connection_". Fields that say the same
+// twice are refused, too: sections 11.3.2 to 11.3.4 forbid it for their own,
+// and a response that somebody has spliced together is not to be trusted.
 func checkResponse(resp *http.Response, key string, subprotocols []string) (string, error) {
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		return "", refuse(resp.StatusCode, "response %s, want 101 Switching Protocols", quote(resp.Status))
@@ -344,7 +356,8 @@ func fieldError(field string, lines []string, want string) string {
 }
 
 // refused lets go of a connection whose response was refused with err, after
-// it has read the start of the body, and completes err.
+// it has read the start of the body, and completes err. The body comes from
+// net/http, and ends with ctx.
 func (a *attempt) refused(ctx context.Context, resp *http.Response, err error) error {
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		a.discard(resp) // what follows is no body
@@ -373,7 +386,9 @@ func (a *attempt) discard(resp *http.Response) {
 }
 
 // takeOver returns the connection under a 101 response, with the bytes that
-// came behind it. net/http has no further part in it then.
+// came behind it. net/http has no further part in it then: its goroutines have
+// ended, and ctx means nothing to it. The end of ctx closes a connection whose
+// deadlines do not work, as a Transport's own Dial function may return.
 func (a *attempt) takeOver(ctx context.Context, resp *http.Response) (net.Conn, []byte, error) {
 	nc, body := a.lastConn(), resp.Body
 	if _, ok := body.(io.Writer); !ok || nc == nil {
@@ -395,8 +410,10 @@ func (a *attempt) takeOver(ctx context.Context, resp *http.Response) (net.Conn, 
 }
 
 // buffered returns the bytes that net/http has read behind the response: those
-// that body returns while nothing can be read from nc below it. It leaves nc
-// without deadlines.
+// that body returns while nothing can be read from nc below it, since its
+// deadline is over. There are at most Transport.ReadBufferSize of them, and a
+// record of TLS. A stream that has ended is no error yet: its reader will see.
+// It leaves nc without deadlines.
 func buffered(nc net.Conn, body io.Reader) ([]byte, error) {
 	if err := nc.SetReadDeadline(aLongTimeAgo); err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,8 +17,9 @@ import (
 )
 
 // Upgrade answers the opening handshake in r and returns the connection, with
-// the settings of the zero [Upgrader]: pages of the same origin only, and the
-// default [Options].
+// the settings of the zero [Upgrader]: pages of the same origin only, no
+// subprotocol, and the default [Options]. See [Upgrader.Upgrade] for what it
+// returns and when.
 func Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 	return new(Upgrader).Upgrade(w, r)
 }
@@ -87,7 +89,11 @@ func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error
 }
 
 // accept applies the rules of RFC 6455, section 4.2.1, to r and returns the
-// 101 response and the subprotocol in it. It writes nothing.
+// 101 response and the subprotocol in it. It writes nothing. If the client
+// breaks a rule, "the server MUST stop processing the client's handshake and
+// return an HTTP response with an appropriate error code". The order is that
+// of how much the request has to do with WebSocket: what a browser or a load
+// balancer asks by mistake is told so before anything finer.
 func (u *Upgrader) accept(w http.Header, r *http.Request) (reply []byte, subprotocol string, err error) {
 	if err := u.check(); err != nil {
 		return nil, "", &HandshakeError{Status: http.StatusInternalServerError, Err: err}
@@ -124,7 +130,8 @@ func (u *Upgrader) check() error {
 }
 
 // checkSettings reports what may not stand in the Header and the Subprotocols
-// of an Upgrader or a Dialer.
+// of an Upgrader or a Dialer: whatever would end a line early, or contradict
+// what the handshake itself says.
 func checkSettings(owner string, h http.Header, subprotocols []string) error {
 	for i, s := range subprotocols {
 		if !isToken(s) {
@@ -145,7 +152,9 @@ func checkSettings(owner string, h http.Header, subprotocols []string) error {
 	return nil
 }
 
-// checkMethod admits a GET request in HTTP/1.1: section 4.2.1, item 1.
+// checkMethod admits "an HTTP/1.1 or higher GET request": section 4.2.1, item
+// 1. Higher means another minor version: HTTP/2 has no Upgrade, and its own way
+// to open a WebSocket.
 func checkMethod(r *http.Request) error {
 	switch {
 	case r.ProtoMajor >= 2:
@@ -160,7 +169,9 @@ func checkMethod(r *http.Request) error {
 }
 
 // checkBody refuses a request with a body. Its bytes, which may come late,
-// would otherwise be read as frames: a way to smuggle them past a proxy.
+// would otherwise be read as frames: a way to smuggle them past a proxy that
+// takes them for what they are declared to be. The RFC says nothing of bodies,
+// and no client of WebSocket sends one.
 func checkBody(r *http.Request) error {
 	if r.ContentLength != 0 || len(r.TransferEncoding) != 0 {
 		return refuse(http.StatusBadRequest, "the request has a body, want none")
@@ -168,8 +179,11 @@ func checkBody(r *http.Request) error {
 	return nil
 }
 
-// checkUpgrade wants the two lists that ask for the upgrade: section 4.2.1,
-// items 3 and 4.
+// checkUpgrade wants the two lists that ask for the upgrade: "an |Upgrade|
+// header field containing the value "websocket", treated as an ASCII
+// case-insensitive value" and "a |Connection| header field that includes the
+// token "Upgrade"": section 4.2.1, items 3 and 4. Both may name more, and may
+// be split over several lines.
 func checkUpgrade(r *http.Request) error {
 	for _, want := range [...]struct{ field, token string }{{"Upgrade", "websocket"}, {"Connection", "upgrade"}} {
 		lines := r.Header.Values(want.field)
@@ -181,7 +195,9 @@ func checkUpgrade(r *http.Request) error {
 	return nil
 }
 
-// checkVersion wants version 13, once: section 4.2.1, item 6.
+// checkVersion wants version 13, in the one form that the ABNF of section 4.3
+// has for it. The field "MUST NOT appear more than once in an HTTP request":
+// section 11.3.5. The response tells the version that would have done.
 func checkVersion(r *http.Request) error {
 	v := r.Header.Values("Sec-WebSocket-Version")
 	if len(v) != 1 || v[0] != "13" {
@@ -191,9 +207,10 @@ func checkVersion(r *http.Request) error {
 	return nil
 }
 
-// checkKey wants 16 bytes in base64, once: section 4.2.1, item 5. The four
-// bits that base64 leaves over need not be 0, since they are not in the RFC's
-// own example, "AQIDBAUGBwgJCgsMDQ4PEC==".
+// checkKey wants "a base64-encoded (see Section 4 of [RFC4648]) value that,
+// when decoded, is 16 bytes in length", once: sections 4.2.1, item 5, and
+// 11.3.1. The four bits that base64 leaves over need not be 0, since they are
+// not in the RFC's own example, "AQIDBAUGBwgJCgsMDQ4PEC==".
 func checkKey(r *http.Request) error {
 	v := r.Header.Values("Sec-WebSocket-Key")
 	if len(v) != 1 {
@@ -239,7 +256,10 @@ func parseSubprotocols(lines []string) ([]string, error) {
 	return offers, nil
 }
 
-// chooseSubprotocol returns the first of ours that is among the offers, or "".
+// chooseSubprotocol returns the first of ours that is among the offers, or "":
+// "if the server does not agree to any of the client's requested subprotocols,
+// the only acceptable value is null". Case counts. The RFC lets the server
+// choose by any rule; the server's order is the one that it can rely on.
 func chooseSubprotocol(ours, offers []string) string {
 	for _, s := range ours {
 		if slices.Contains(offers, s) {
@@ -274,6 +294,7 @@ func appendReply(b []byte, key, subprotocol string, w, more http.Header) ([]byte
 	return append(b, "\r\n"...), nil
 }
 
+// appendField appends a header line to b. checkField has seen name and value.
 func appendField(b []byte, name, value string) []byte {
 	b = append(b, name...)
 	b = append(b, ": "...)
@@ -281,7 +302,8 @@ func appendField(b []byte, name, value string) []byte {
 	return append(b, "\r\n"...)
 }
 
-// isHandshakeField reports whether the opening handshake owns the field.
+// isHandshakeField reports whether the opening handshake owns the field, in
+// any case. A 101 response has no body, and so no field that describes one.
 func isHandshakeField(name string) bool {
 	switch name = http.CanonicalHeaderKey(name); name {
 	case "Upgrade", "Connection", "Content-Length", "Transfer-Encoding":
@@ -291,7 +313,8 @@ func isHandshakeField(name string) bool {
 }
 
 // checkField refuses what would end a header line early, or is no field by
-// RFC 9110, section 5.
+// RFC 9110, section 5: it is all that stands between a value that came from
+// somebody else and a forged response. Bytes above ASCII may pass.
 func checkField(name string, values []string) error {
 	if !isToken(name) {
 		return fmt.Errorf("field name %s is not a token", quote(name))
@@ -307,7 +330,9 @@ func checkField(name string, values []string) error {
 }
 
 // hijack takes the connection from under w, with the bytes that came behind
-// the request. On error nothing has been written.
+// the request: a client that is in a hurry sends frames before it has seen the
+// response, and http.Server has read them into its buffer. On error nothing
+// has been written, so that w can still answer.
 func hijack(w http.ResponseWriter) (net.Conn, []byte, error) {
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if errors.Is(err, http.ErrHijacked) { // there is nobody left to answer
@@ -327,7 +352,8 @@ func hijack(w http.ResponseWriter) (net.Conn, []byte, error) {
 	return nc, behind, nil
 }
 
-// innermost returns the writer at which the search for a Hijack method ends.
+// innermost returns the writer at which the search for a Hijack method ends,
+// by the rule of [http.ResponseController]. It is the one to be mended.
 func innermost(w http.ResponseWriter) http.ResponseWriter {
 	for {
 		if _, ok := w.(interface {
@@ -393,7 +419,11 @@ func answer(w http.ResponseWriter, r *http.Request, err error) error {
 }
 
 // checkOrigin lets in what may connect by section 10.2: clients that are no
-// browsers, pages of this server, and those that the developer named.
+// browsers, pages of this server, and those that the developer named. "A
+// connection attempt lacking this header field SHOULD NOT be interpreted as
+// coming from a browser client": section 4.2.1, item 7. The refusal says what
+// the developer needs to mend it, since the alternative is a CheckOrigin that
+// returns true.
 func (u *Upgrader) checkOrigin(r *http.Request) error {
 	lines := r.Header.Values("Origin")
 	switch {
@@ -433,7 +463,9 @@ func (u *Upgrader) checkOrigin(r *http.Request) error {
 type origin struct{ scheme, host, port string }
 
 // parseOrigin takes "null" or scheme://host[:port], and nothing around it: no
-// user, no path, no byte that another parser may cut at.
+// user, no path, no byte that another parser may cut at. A browser sends
+// nothing else (RFC 6454, section 6.2), so that being strict costs nothing, and
+// whoever finds a second meaning in an Origin finds it refused.
 func parseOrigin(s string) (origin, bool) {
 	s = lower(s)
 	if s == "null" {
@@ -449,7 +481,8 @@ func parseOrigin(s string) (origin, bool) {
 	return originAt(scheme, authority)
 }
 
-// originAt makes the origin of host[:port], in lower case, under a scheme.
+// originAt makes the origin of host[:port], in lower case, under a scheme. The
+// colons of an IPv6 address are in brackets, and so before the last of those.
 func originAt(scheme, authority string) (origin, bool) {
 	o := origin{scheme: scheme, host: authority}
 	switch scheme {
@@ -481,7 +514,9 @@ func (o origin) reaches(host string, tls bool) bool {
 	return ok && self == o
 }
 
-// among reports whether one of the entries of Upgrader.Origins names o.
+// among reports whether one of the entries of Upgrader.Origins names o. All of
+// them are looked at, so that a malformed one is found at the first origin that
+// needs the list, and not at the first that passes those before it.
 func (o origin) among(entries []string) (bool, error) {
 	found := false
 	for _, s := range entries {
@@ -494,11 +529,7 @@ func (o origin) among(entries []string) (bool, error) {
 		}
 		same := o
 		if plain != s {
-			label, parent, _ := strings.Cut(o.host, ".")
-			if label == "" {
-				continue
-			}
-			same.host = parent
+			_, same.host, _ = strings.Cut(o.host, ".")
 		}
 		found = found || same == entry
 	}
@@ -519,20 +550,19 @@ func isScheme(s string) bool {
 // isHost reports whether s, in lower case, is a name, an IPv4 address or an
 // IPv6 address in brackets, in the form in which browsers send them.
 func isHost(s string) bool {
-	allowed := func(c byte) bool { return isLetter(c) || isDigit(c) || c == '-' || c == '.' || c == '_' }
 	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
-		s = s[1 : len(s)-1]
-		allowed = func(c byte) bool { return isDigit(c) || c >= 'a' && c <= 'f' || c == ':' || c == '.' }
+		ip, err := netip.ParseAddr(s[1 : len(s)-1])
+		return err == nil && ip.Is6() && ip.Zone() == ""
 	}
 	for i := range len(s) {
-		if !allowed(s[i]) {
+		if c := s[i]; !isLetter(c) && !isDigit(c) && c != '-' && c != '.' && c != '_' {
 			return false
 		}
 	}
 	return s != "" && s[0] != '.' && !strings.Contains(s, "..")
 }
 
-// isPort reports whether s is a port number without leading zeros.
+// isPort reports whether s is a port number, in the only way to write it.
 func isPort(s string) bool {
 	n, err := strconv.ParseUint(s, 10, 16)
 	return err == nil && n > 0 && s[0] != '0'
@@ -568,7 +598,9 @@ func tokenPrefix(s string) int {
 }
 
 // countToken returns how often the token, given in lower case, is among the
-// elements of a list field. Other elements may be anything.
+// elements of a list field, over all its lines. Other elements may be anything:
+// they are not ours to judge. The time is linear in the length, and nothing is
+// kept of it.
 func countToken(lines []string, token string) int {
 	n := 0
 	for _, line := range lines {
@@ -621,14 +653,17 @@ func parseExtensions(lines []string) ([]extension, error) {
 }
 
 // A scanner takes a line of Sec-WebSocket-Extensions apart. Each method takes
-// what it names off the front of rest, and spaces before and behind it; none
-// goes back, so that the time is linear in the length.
+// what it names off the front of rest, and spaces before it; none goes back,
+// so that the time is linear in the length.
 type scanner struct {
 	rest string
 	left int // elements that may still come
 }
 
-// extension takes an extension with its parameters, up to a comma or the end.
+// extension takes an extension with its parameters, up to a comma or the end:
+//
+//	extension = extension-token *( ";" extension-param )
+//	extension-param = token [ "=" (token | quoted-string) ]
 func (s *scanner) extension() (extension, error) {
 	e := extension{name: s.token()}
 	if e.name == "" {
@@ -650,6 +685,7 @@ func (s *scanner) extension() (extension, error) {
 			break
 		}
 	}
+	s.space()
 	s.left--
 	switch {
 	case s.left < 0:
@@ -660,18 +696,18 @@ func (s *scanner) extension() (extension, error) {
 	return e, nil
 }
 
+// malformed says what should have come in place of the rest of the line.
 func (s *scanner) malformed(want string) error {
 	return fmt.Errorf("want %s before %s", want, quote(s.rest))
 }
 
-// next takes c, if that is what comes next.
+// next takes c, if that is what comes next, and reports whether it did.
 func (s *scanner) next(c byte) bool {
 	s.space()
 	if s.rest == "" || s.rest[0] != c {
 		return false
 	}
 	s.rest = s.rest[1:]
-	s.space()
 	return true
 }
 
@@ -681,7 +717,6 @@ func (s *scanner) token() string {
 	n := tokenPrefix(s.rest)
 	t := s.rest[:n]
 	s.rest = s.rest[n:]
-	s.space()
 	return t
 }
 
@@ -696,7 +731,6 @@ func (s *scanner) value() string {
 	for i := 0; i < len(s.rest); i++ {
 		if s.rest[i] == '"' {
 			s.rest = s.rest[i+1:]
-			s.space()
 			return string(v)
 		}
 		if s.rest[i] == '\\' && i+1 < len(s.rest) {
@@ -710,6 +744,7 @@ func (s *scanner) value() string {
 	return ""
 }
 
+// space takes what RFC 2616 calls linear white space, within a line.
 func (s *scanner) space() { s.rest = strings.TrimLeft(s.rest, " \t") }
 
 // A HandshakeError says why there is no connection. A server has written the
@@ -755,7 +790,8 @@ func (e *HandshakeError) Error() string {
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
 // causeText makes the text of err fit for one line: net/http and crypto/tls
-// put what the peer sent into some of theirs, at any length.
+// put what the peer sent into some of theirs, at any length. 512 bytes hold
+// any that is of use.
 func causeText(err error) string {
 	const most = 512
 	s := strings.TrimPrefix(err.Error(), "websocket: ")

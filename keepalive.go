@@ -67,7 +67,7 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	case <-ctx.Done():
 		return 0, ctxError("ping", ctx)
 	case <-c.ending:
-		return 0, c.ended()
+		return 0, c.over(ctx)
 	}
 }
 
@@ -142,51 +142,53 @@ func (l *liveness) heard(err error) {
 	l.since = time.Time{}
 }
 
-// silence returns how long the peer has been silent.
-func (l *liveness) silence() time.Duration {
+// silence returns how long the peer has been silent, and whether a read waits
+// for it at all.
+func (l *liveness) silence() (d time.Duration, waiting bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.since.IsZero() {
-		return l.silent
+		return l.silent, false
 	}
-	return l.silent + time.Since(l.since)
+	return l.silent + time.Since(l.since), true
 }
 
 // check runs on the timer: a ping after one interval of silence, the end after
-// two.
+// two. While nobody reads there is nothing to be known.
 func (l *liveness) check() {
 	c, d := l.c, l.c.opts.KeepAlive
-	if c.ended() != nil {
-		return
+	silence, waiting := l.silence()
+	if waiting && silence >= d && silence < 2*d {
+		l.ping(2*d - silence)
+		silence, waiting = l.silence()
 	}
-	silence := l.silence()
-	if silence >= 2*d {
-		c.lose(fmt.Errorf("no sign of life for %v, two KeepAlive intervals: %w", silence, os.ErrDeadlineExceeded))
-		return
+	switch {
+	case !waiting:
+		l.again(d)
+	case silence < 2*d:
+		l.again(d - silence%d)
+	default:
+		c.lose(fmt.Errorf("no sign of life for %v, twice KeepAlive: %w", silence, os.ErrDeadlineExceeded))
 	}
-	if silence >= d {
-		l.mu.Lock()
-		l.number++
-		number := l.number
-		l.mu.Unlock()
-		ctx, cancel := context.WithTimeout(c.ctx, d)
-		defer cancel()
-		c.sendPing(ctx, number) // a failure shows as silence
-	}
-	l.again(nextCheck(l.silence(), d))
+}
+
+// ping sends a ping, if that is possible before timeout. Otherwise the silence
+// will tell.
+func (l *liveness) ping(timeout time.Duration) {
+	l.mu.Lock()
+	l.number++
+	number := l.number
+	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(l.c.ctx, timeout)
+	defer cancel()
+	l.c.sendPing(ctx, number)
 }
 
 // again sets the timer, unless the connection has ended.
 func (l *liveness) again(d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.c.ctx.Err() == nil {
+	if l.c.ended() == nil {
 		l.timer.Reset(d)
 	}
-}
-
-// nextCheck returns how long it takes until silence reaches the next multiple
-// of the interval, which is when there will be something to do.
-func nextCheck(silence, interval time.Duration) time.Duration {
-	return interval - silence%interval
 }

@@ -215,7 +215,7 @@ type messageReader struct {
 
 func (r *messageReader) Read(p []byte) (int, error) {
 	c := r.c
-	if err := c.acquire(); err != nil {
+	if err := c.acquire(r.ctx); err != nil {
 		return 0, err
 	}
 	defer c.leave()
@@ -233,9 +233,9 @@ func (r *messageReader) Read(p []byte) (int, error) {
 	n, err := c.readStream(p)
 	if err == io.EOF || c.ended() != nil {
 		r.err = err
-	} else if err != nil { // of ctx: nothing else ends a read and not the connection
-		r.cut = true
+		return n, err
 	}
+	r.cut = err != nil // of ctx: nothing else ends a read and not the connection
 	return n, err
 }
 
@@ -264,7 +264,7 @@ func (c *Conn) readStream(p []byte) (int, error) {
 
 // enter begins a read method under ctx, and leave ends it.
 func (c *Conn) enter(ctx context.Context) error {
-	if err := c.acquire(); err != nil {
+	if err := c.acquire(ctx); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -276,8 +276,8 @@ func (c *Conn) enter(ctx context.Context) error {
 }
 
 // acquire makes the calling read method the only one.
-func (c *Conn) acquire() error {
-	if err := c.ended(); err != nil {
+func (c *Conn) acquire(ctx context.Context) error {
+	if err := c.over(ctx); err != nil {
 		return err
 	}
 	if !c.in.busy.CompareAndSwap(false, true) {
@@ -288,16 +288,20 @@ func (c *Conn) acquire() error {
 		return nil
 	default: // Close came between
 		c.in.busy.Store(false)
-		return errClosed
+		return c.over(ctx)
 	}
 }
 
 func (c *Conn) leave() {
+	ctx := c.in.ctx
 	c.in.watch.disarm()
 	c.in.ctx = nil
 	c.in.tidy()
 	c.in.release()
 	c.in.busy.Store(false)
+	if ctx != nil {
+		c.over(ctx) // Close may go on now: see there
+	}
 }
 
 // release gives up the right to touch in.

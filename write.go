@@ -123,19 +123,21 @@ func (c *Conn) locked(ctx context.Context, send func() error) error {
 	if err == nil {
 		err = send()
 	}
-	if err != nil && c.out.owed.Load() {
-		// The caller's ctx may have ended: it does not wait for our pong.
-		unlock(c.out.frame)
-		go c.payPong()
-		return err
+	unlock(c.out.frame)
+	if err == nil {
+		c.settlePong(ctx)
+		return nil
 	}
-	c.unlockFrame()
+	c.settlePong(noWait)
+	if cause := c.over(ctx); cause != nil {
+		return cause
+	}
 	return err
 }
 
 // lock takes l, unless ctx or the connection ends before.
 func (c *Conn) lock(ctx context.Context, l chan struct{}) error {
-	if err := c.ended(); err != nil {
+	if err := c.over(ctx); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -152,7 +154,7 @@ func (c *Conn) lock(ctx context.Context, l chan struct{}) error {
 	case <-ctx.Done():
 		return ctxError("write", ctx)
 	case <-c.ending:
-		return c.ended()
+		return c.over(ctx)
 	}
 }
 
@@ -281,43 +283,41 @@ func (c *Conn) sendClose(payload []byte) error {
 	return nil
 }
 
-// answerPing owes the peer a pong and pays it, unless a frame is just going
-// out: its sender then pays.
+// answerPing owes the peer a pong, and pays it under the context of the read.
 func (c *Conn) answerPing(payload []byte) {
 	out := &c.out
 	out.pongMu.Lock()
 	out.pongSize = copy(out.pong[:], payload)
 	out.pongMu.Unlock()
 	out.owed.Store(true)
-	select {
-	case out.frame <- struct{}{}:
-		c.unlockFrame()
+	c.settlePong(c.in.ctx)
+}
+
+// noWait is the context of a caller that has no time at all for a pong.
+var noWait, _ = context.WithCancel(context.Background())
+
+// settlePong sees to the pong that is owed, if one is. A peer that does not
+// read may keep it waiting for a whole write timeout: a caller whose own
+// context may end before that leaves it to a goroutine, of which there is never
+// more than one that waits.
+func (c *Conn) settlePong(ctx context.Context) {
+	switch {
+	case !c.out.owed.Load():
+	case ctx == c.ctx || ctx.Done() == nil:
+		c.payPong()
 	default:
+		go c.payPong()
 	}
 }
 
-// payPong sends the pong that is owed as soon as frames can be sent.
+// payPong sends the pong that is owed, unless a frame is just going out: its
+// sender then sees to it.
 func (c *Conn) payPong() {
-	select {
-	case c.out.frame <- struct{}{}:
-		c.unlockFrame()
-	case <-c.ending:
-	}
-}
-
-// unlockFrame sends the pong that is owed and releases out.frame; if one came
-// to be owed between the two, whoever gets the lock sends it.
-func (c *Conn) unlockFrame() {
-	for {
-		if c.out.owed.Load() {
-			c.sendPong()
-		}
-		unlock(c.out.frame)
-		if !c.out.owed.Load() {
-			return
-		}
+	for c.out.owed.Load() {
 		select {
 		case c.out.frame <- struct{}{}:
+			c.sendPong()
+			unlock(c.out.frame)
 		default:
 			return
 		}

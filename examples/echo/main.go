@@ -73,12 +73,15 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	case <-ctx.Done():
 	}
 	// Shutdown knows nothing of connections that were upgraded: closing them
-	// is our task. Both are bounded.
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	err = srv.Shutdown(ctx)
+	// is our task, and comes first. Browsers keep idle ones that Shutdown might
+	// wait for.
 	e.close()
-	return err
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if srv.Shutdown(ctx) != nil {
+		return srv.Close()
+	}
+	return nil
 }
 
 // An echo is the server's state: the connections that are open.

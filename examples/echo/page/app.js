@@ -161,7 +161,7 @@ function show() {
   const open = state === "OPEN";
   $("state").textContent = state;
   $("state").dataset.state = state;
-  $("buffered").textContent = socket === null ? "0" : bytes(socket.bufferedAmount);
+  $("buffered").textContent = bytes(socket === null ? 0 : socket.bufferedAmount);
   $("protocol").textContent = (socket && socket.protocol) || "–";
   $("sent").textContent = sent;
   $("received").textContent = received;
