@@ -192,7 +192,7 @@ func TestClose_noAnswer(t *testing.T) {
 				case "talking": // nothing of it is delivered, and the limit does not matter any more
 					go func() {
 						for q.write(q.whole(OpBinary, strings.Repeat("C15", 10_000)), q.whole(OpPing, ""), q.part(OpText, ""), q.whole(OpContinuation, "\xff")) == nil {
-							time.Sleep(timeout / 100)
+							time.Sleep(want / 100)
 						}
 						other <- net.ErrClosed
 					}()

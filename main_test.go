@@ -152,7 +152,9 @@ func netPipePair(testing.TB) (ours, theirs net.Conn) {
 		near.(*pipeConn).CloseWrite()
 	}()
 	go func() {
-		io.Copy(far, near)
+		if _, err := io.Copy(far, near); err != nil {
+			near.Close()
+		}
 		far.Close()
 	}()
 	return ours, theirs

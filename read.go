@@ -5,10 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"iter"
 	"math"
-	"net"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -72,12 +69,6 @@ func (in *inbound) init(c *Conn, behind []byte) {
 	in.direct = smallBuffer
 }
 
-// A Message is what [Conn.Messages] yields.
-type Message struct {
-	Opcode Opcode // OpText or OpBinary
-	Data   []byte // valid until the loop's next step
-}
-
 // errConcurrentRead is the second reader's.
 var errConcurrentRead = errors.New("websocket: another goroutine is reading")
 
@@ -118,148 +109,6 @@ func (c *Conn) AppendMessage(ctx context.Context, dst []byte) (Opcode, []byte, e
 		return 0, dst, err
 	}
 	return c.in.take(), msg, nil
-}
-
-// Messages returns an iterator over the messages to come. Their Data is valid
-// until the loop's next step; between messages it holds no memory. The loop
-// ends without an error when the connection is closed in a normal way: by the
-// peer with [StatusNormalClosure], [StatusGoingAway] or an empty close frame,
-// or by this side. Any other error of [Conn.AppendMessage] is the last thing
-// it yields; after one of ctx, reading may go on.
-func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
-	return func(yield func(Message, error) bool) {
-		for c.yieldMessage(ctx, yield) {
-		}
-	}
-}
-
-// yieldMessage reads a message into a buffer of the pool, which it holds for
-// as long as the loop's body runs.
-func (c *Conn) yieldMessage(ctx context.Context, yield func(Message, error) bool) bool {
-	b, m, err := c.pooledMessage(ctx)
-	switch {
-	case err == nil:
-		defer putBuffer(b)
-		return yield(m, nil)
-	case !isNormalEnd(err):
-		yield(Message{}, err)
-	}
-	return false
-}
-
-// pooledMessage waits for a message and only then takes a buffer for it, which
-// is the caller's unless there is an error.
-func (c *Conn) pooledMessage(ctx context.Context) (*buffer, Message, error) {
-	if err := c.enter(ctx); err != nil {
-		return nil, Message{}, err
-	}
-	defer c.leave()
-	if err := c.toMessage(); err != nil {
-		return nil, Message{}, err
-	}
-	b := getBuffer()
-	data, err := c.appendMessage(b[:0])
-	if err != nil {
-		putBuffer(b)
-		return nil, Message{}, err
-	}
-	return b, Message{Opcode: c.in.take(), Data: data}, nil
-}
-
-// isNormalEnd reports whether err is no failure but the end of a connection.
-func isNormalEnd(err error) bool {
-	var ce *CloseError
-	if !errors.As(err, &ce) {
-		return errors.Is(err, net.ErrClosed)
-	}
-	switch ce.Code {
-	case StatusNormalClosure, StatusGoingAway, StatusNoStatusReceived:
-		return true
-	}
-	return false
-}
-
-// NextReader waits for the next data message and returns a reader of its
-// payload, for messages that are better not held in memory as a whole. Bytes
-// are delivered as they arrive, before the message is complete: if it breaks a
-// rule later, or is cut off, the reader ends with the error, never with
-// [io.EOF]. ctx counts for every Read.
-//
-// The next call of a read method skips what is left of the message, and the
-// reader then returns an error. But when a Read has ended with the error of
-// ctx, nothing is lost: NextReader, called again, returns a reader of the rest.
-//
-// Errors, and who may call: as for [Conn.AppendMessage]; the reader's Read
-// counts as a read method.
-func (c *Conn) NextReader(ctx context.Context) (Opcode, io.Reader, error) {
-	if err := c.enter(ctx); err != nil {
-		return 0, nil, err
-	}
-	defer c.leave()
-	if in := &c.in; in.stream == nil || !in.stream.cut {
-		if err := c.toMessage(); err != nil {
-			return 0, nil, err
-		}
-	}
-	c.in.stream = &messageReader{c: c, ctx: ctx}
-	return c.in.rcv.kind, c.in.stream, nil
-}
-
-// A messageReader is the reader that NextReader returns.
-type messageReader struct {
-	c   *Conn
-	ctx context.Context
-	cut bool  // a Read ended with the error of ctx
-	err error // of every further Read
-}
-
-func (r *messageReader) Read(p []byte) (int, error) {
-	c := r.c
-	if err := c.acquire(r.ctx); err != nil {
-		return 0, err
-	}
-	defer c.leave()
-	if r.err == nil && c.in.stream != r {
-		r.err = errors.New("websocket: message skipped by a later read")
-	}
-	if r.err != nil || len(p) == 0 {
-		return 0, r.err
-	}
-	if r.ctx.Err() != nil {
-		r.cut = true
-		return 0, ctxError("read", r.ctx)
-	}
-	c.in.ctx = r.ctx
-	n, err := c.readStream(p)
-	if err == io.EOF || c.ended() != nil {
-		r.err = err
-		return n, err
-	}
-	r.cut = err != nil // of ctx: nothing else ends a read and not the connection
-	return n, err
-}
-
-// readStream reads payload of the message under way, or its end.
-func (c *Conn) readStream(p []byte) (int, error) {
-	in := &c.in
-	if len(in.partial) > 0 { // a read of the whole message was cut short
-		n := copy(p, in.partial)
-		in.partial = in.partial[n:]
-		return n, nil
-	}
-	for {
-		if err := c.toPayload(); err != nil {
-			return 0, err
-		}
-		if in.rcv.atEnd() {
-			in.take()
-			in.stream = nil
-			return 0, io.EOF
-		}
-		if n, err := c.readPayload(p); n > 0 || err != nil {
-			return n, err
-		}
-	}
 }
 
 // enter begins a read method under ctx, and leave ends it.
@@ -604,7 +453,7 @@ func (c *Conn) readFailed(err error) error {
 // It is called before the first wait, so that a message that has arrived
 // already costs nothing of it.
 func (c *Conn) armRead() {
-	if c.in.ctx != nil && c.in.ctx != c.ctx {
+	if c.in.ctx != nil && !c.isPatient(c.in.ctx) {
 		c.in.watch.arm(c.in.ctx)
 	}
 }

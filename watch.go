@@ -31,10 +31,9 @@ func (w *watch) init(setDeadline func(time.Time) error) {
 	w.onDone = w.fire
 }
 
-// arm begins to watch ctx, unless something is watched already. A context that
-// cannot end costs nothing.
+// arm begins to watch ctx, unless something is watched already.
 func (w *watch) arm(ctx context.Context) {
-	if w.stop != nil || ctx.Done() == nil {
+	if w.stop != nil {
 		return
 	}
 	w.mu.Lock()

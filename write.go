@@ -124,11 +124,10 @@ func (c *Conn) locked(ctx context.Context, send func() error) error {
 		err = send()
 	}
 	unlock(c.out.frame)
+	c.settlePong(err == nil && c.isPatient(ctx))
 	if err == nil {
-		c.settlePong(ctx)
 		return nil
 	}
-	c.settlePong(noWait)
 	if cause := c.over(ctx); cause != nil {
 		return cause
 	}
@@ -290,20 +289,20 @@ func (c *Conn) answerPing(payload []byte) {
 	out.pongSize = copy(out.pong[:], payload)
 	out.pongMu.Unlock()
 	out.owed.Store(true)
-	c.settlePong(c.in.ctx)
+	c.settlePong(c.isPatient(c.in.ctx))
 }
 
-// noWait is the context of a caller that has no time at all for a pong.
-var noWait, _ = context.WithCancel(context.Background())
+// isPatient reports whether a call under ctx lasts as long as the connection.
+func (c *Conn) isPatient(ctx context.Context) bool { return ctx == c.ctx || ctx.Done() == nil }
 
 // settlePong sees to the pong that is owed, if one is. A peer that does not
-// read may keep it waiting for a whole write timeout: a caller whose own
-// context may end before that leaves it to a goroutine, of which there is never
-// more than one that waits.
-func (c *Conn) settlePong(ctx context.Context) {
+// read may keep it waiting for a whole write timeout: a caller that may have to
+// return before that leaves it to a goroutine, of which there is never more
+// than one that waits.
+func (c *Conn) settlePong(patient bool) {
 	switch {
 	case !c.out.owed.Load():
-	case ctx == c.ctx || ctx.Done() == nil:
+	case patient:
 		c.payPong()
 	default:
 		go c.payPong()
@@ -347,7 +346,7 @@ func (c *Conn) armWrite(ctx context.Context) {
 	if c.opts.WriteTimeout > 0 {
 		c.nc.SetWriteDeadline(time.Now().Add(c.opts.WriteTimeout))
 	}
-	if ctx != c.ctx {
+	if !c.isPatient(ctx) {
 		c.out.watch.arm(ctx)
 	}
 }
