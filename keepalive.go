@@ -23,6 +23,8 @@ type liveness struct {
 	timer  *time.Timer
 	silent time.Duration // before since
 	since  time.Time     // when the wait under way began; zero: none is
+	pinged bool          // because of this silence
+	rests  bool          // the timer is not set, because nobody reads
 }
 
 // A pendingPing is a call of Ping.
@@ -127,6 +129,10 @@ func (l *liveness) waiting() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.since = time.Now()
+	if l.rests {
+		l.rests = false
+		l.timer.Reset(l.patience(l.silent))
+	}
 }
 
 func (l *liveness) heard(err error) {
@@ -137,58 +143,65 @@ func (l *liveness) heard(err error) {
 	defer l.mu.Unlock()
 	l.silent += time.Since(l.since)
 	if err == nil {
-		l.silent = 0
+		l.silent, l.pinged = 0, false
 	}
 	l.since = time.Time{}
 }
 
-// silence returns how long the peer has been silent, and whether a read waits
-// for it at all.
-func (l *liveness) silence() (d time.Duration, waiting bool) {
+// check runs on the timer: a ping after one interval of silence, the end after
+// two. While nobody reads, silence does not grow: the timer then rests until a
+// read waits again.
+func (l *liveness) check() {
+	c, d := l.c, l.c.opts.KeepAlive
+	silence, number := l.judge()
+	switch {
+	case silence >= 2*d:
+		c.lose(fmt.Errorf("no sign of life for %v, twice KeepAlive: %w", silence, os.ErrDeadlineExceeded))
+		return
+	case number > 0:
+		// If it cannot be sent, the silence will tell.
+		ctx, cancel := context.WithTimeout(c.ctx, 2*d-silence)
+		defer cancel()
+		c.sendPing(ctx, number)
+	}
+	l.again()
+}
+
+// judge returns how long the peer has been silent, 0 if nobody reads, and the
+// number of the ping that has to be sent because of that, or 0.
+func (l *liveness) judge() (silence time.Duration, number uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.since.IsZero() {
-		return l.silent, false
+		return 0, 0
 	}
-	return l.silent + time.Since(l.since), true
-}
-
-// check runs on the timer: a ping after one interval of silence, the end after
-// two. While nobody reads there is nothing to be known.
-func (l *liveness) check() {
-	c, d := l.c, l.c.opts.KeepAlive
-	silence, waiting := l.silence()
-	if waiting && silence >= d && silence < 2*d {
-		l.ping(2*d - silence)
-		silence, waiting = l.silence()
+	silence = l.silent + time.Since(l.since)
+	if l.pinged || silence < l.c.opts.KeepAlive {
+		return silence, 0
 	}
-	switch {
-	case !waiting:
-		l.again(d)
-	case silence < 2*d:
-		l.again(d - silence%d)
-	default:
-		c.lose(fmt.Errorf("no sign of life for %v, twice KeepAlive: %w", silence, os.ErrDeadlineExceeded))
-	}
-}
-
-// ping sends a ping, if that is possible before timeout. Otherwise the silence
-// will tell.
-func (l *liveness) ping(timeout time.Duration) {
-	l.mu.Lock()
+	l.pinged = true
 	l.number++
-	number := l.number
-	l.mu.Unlock()
-	ctx, cancel := context.WithTimeout(l.c.ctx, timeout)
-	defer cancel()
-	l.c.sendPing(ctx, number)
+	return silence, l.number
 }
 
-// again sets the timer, unless the connection has ended.
-func (l *liveness) again(d time.Duration) {
+// again sets the timer, unless the connection has ended or nobody reads.
+func (l *liveness) again() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.c.ended() == nil {
-		l.timer.Reset(d)
+	switch {
+	case l.since.IsZero():
+		l.rests = true
+	case l.c.ended() == nil:
+		l.timer.Reset(l.patience(l.silent + time.Since(l.since)))
 	}
+}
+
+// patience returns how long it takes until silence calls for something. The
+// caller holds mu.
+func (l *liveness) patience(silence time.Duration) time.Duration {
+	d := l.c.opts.KeepAlive
+	if l.pinged {
+		d *= 2
+	}
+	return max(0, d-silence)
 }
