@@ -136,16 +136,16 @@
 //
 // Bounds that hold without any setting:
 //
-//	message size                 16 MiB               Options.ReadLimit, then 1009
-//	fragments per message        131,072              then 1008
-//	memory for a message         what has arrived, and 1 KiB
-//	memory of an idle connection no buffer on a Unix TCP socket, else 512 bytes
-//	pongs owed                   1, for the newest ping
-//	time to take one of our frames   10 s             Options.WriteTimeout
-//	time to answer our close         5 s              Options.CloseTimeout
-//	bytes dropped after our close    4 MiB
-//	opening handshake, client        30 s             Dialer.HandshakeTimeout
-//	opening handshake, server        http.Server's ReadHeaderTimeout: set it
+//	size of a message              16 MiB, then 1009     Options.ReadLimit
+//	fragments of a message         131,072, then 1008
+//	memory for a message           four times what has arrived, and 1 KiB
+//	buffer of an idle connection   none on a Unix socket, else 512 bytes
+//	pongs owed                     1, for the newest ping
+//	time to take one of our frames 10 s                  Options.WriteTimeout
+//	time to answer our close       5 s                   Options.CloseTimeout
+//	bytes dropped after our close  4 MiB
+//	opening handshake, client      30 s                  Dialer.HandshakeTimeout
+//	opening handshake, server      set http.Server's ReadHeaderTimeout
 //
 // There is no bound on how long a peer may be silent: set [Options.KeepAlive].
 //

@@ -354,10 +354,11 @@ func (c *Conn) appendPayload(dst []byte) ([]byte, error) {
 	}
 }
 
-// reserve makes room in dst for want more bytes, but for no more than have
-// arrived already: memory follows what a peer has sent, not what it declares.
+// reserve makes room in dst for want more bytes, but for no more than three
+// times what has arrived already: memory follows what a peer has sent, not what
+// it declares. (Doubling instead would copy a message of 64 KiB twice.)
 func reserve(dst []byte, want int64, arrived int) []byte {
-	n := int(min(want, int64(max(arrived, firstGrowth))))
+	n := int(min(want, int64(max(3*arrived, firstGrowth))))
 	return slices.Grow(dst, n)
 }
 
