@@ -58,7 +58,7 @@ func TestClose_empty(t *testing.T) {
 }
 
 // C7: both sides close at once, with different codes.
-func TestClose_bothAtOnce(t *testing.T) {
+func TestClose_C7_bothAtOnce(t *testing.T) {
 	eachPeer(t, allTransports, Options{}, func(t *testing.T, p *peer) {
 		for _, reading := range []bool{false, true} {
 			if reading {
@@ -92,7 +92,7 @@ func TestClose_bothAtOnce(t *testing.T) {
 }
 
 // C7 between two of ours.
-func TestClose_bothOurs(t *testing.T) {
+func TestClose_C7_bothOurs(t *testing.T) {
 	for range 100 {
 		s, c := Pipe(nil, nil)
 		var wg sync.WaitGroup
@@ -118,7 +118,7 @@ func TestClose_bothOurs(t *testing.T) {
 
 // C9: what comes behind the peer's close frame is discarded, be it there
 // already or not; pings are not answered.
-func TestClose_dataBehindCloseFrame(t *testing.T) {
+func TestClose_C9_dataBehindCloseFrame(t *testing.T) {
 	eachPeer(t, socketsAndPipes, Options{}, func(t *testing.T, p *peer) {
 		late := slices.Concat(p.whole(OpText, "C9"), p.whole(OpPing, "C9"), p.whole(OpBinary, strings.Repeat("x", 1000)))
 		done := p.reading(0)
@@ -138,7 +138,7 @@ func TestClose_dataBehindCloseFrame(t *testing.T) {
 
 // C10: 200 messages and a close frame reach a slow reader, and its replies the
 // peer.
-func TestClose_backlog(t *testing.T) {
+func TestClose_C10_backlog(t *testing.T) {
 	eachPeer(t, allTransports, Options{}, func(t *testing.T, p *peer) {
 		const n = 200
 		for i := range n {
@@ -171,7 +171,7 @@ func TestClose_backlog(t *testing.T) {
 
 // C11: a peer that never answers costs exactly CloseTimeout, whether somebody
 // reads or writes, or not; one that keeps sending costs no more.
-func TestClose_noAnswer(t *testing.T) {
+func TestClose_C11_noAnswer(t *testing.T) {
 	eachPeer(t, []transport{overPipe, overNetPipe}, Options{}, func(t *testing.T, p *peer) {
 		for _, timeout := range []time.Duration{0, time.Millisecond, time.Hour} {
 			for _, what := range []string{"idle", "reading", "writing", "talking"} {
@@ -216,7 +216,7 @@ func TestClose_noAnswer(t *testing.T) {
 // C12: a peer that answers and keeps its TCP connection. A server ends its
 // half at once, a client waits for that a little; CloseTimeout bounds both,
 // all steps together.
-func TestClose_keepsTCP(t *testing.T) {
+func TestClose_C12_keepsTCP(t *testing.T) {
 	eachPeer(t, bubbles, Options{}, func(t *testing.T, p *peer) {
 		for _, row := range []struct{ timeout, answer, want time.Duration }{
 			{time.Hour, 0, lingerTime},
@@ -296,7 +296,7 @@ func TestClose_peerClosesBesideStuckWriter(t *testing.T) {
 
 // C13, C14, S4: FIN and RST at every byte of a session: 1006 each time, with
 // the cause, and nothing partial is delivered.
-func TestClose_cutEverywhere(t *testing.T) {
+func TestClose_C13_C14_cutEverywhere(t *testing.T) {
 	eachPeer(t, []transport{overTCP, overPipe, overTLS}, Options{}, func(t *testing.T, p *peer) {
 		wire := slices.Concat(p.whole(OpText, "one"), p.whole(OpPing, "??"), p.part(OpBinary, "two"), p.whole(OpContinuation, strings.Repeat("x", 130)))
 		ends := []int{len(p.whole(OpText, "one")), len(wire)}
@@ -335,7 +335,7 @@ func TestClose_cutEverywhere(t *testing.T) {
 
 // C14: a reset while we write. Writers and readers agree that the connection
 // is lost.
-func TestClose_resetWhileWriting(t *testing.T) {
+func TestClose_C14_resetWhileWriting(t *testing.T) {
 	eachPeer(t, []transport{overTCP, overTLS}, Options{}, func(t *testing.T, p *peer) {
 		done := p.reading(0)
 		writer := make(chan error, 1)
@@ -416,7 +416,7 @@ func TestClose_failedWriteAndNoReader(t *testing.T) {
 
 // C15: a peer that keeps sending after our close frame for its error is cut
 // off after some megabytes.
-func TestClose_drainIsBounded(t *testing.T) {
+func TestClose_C15_drainIsBounded(t *testing.T) {
 	for _, tr := range []transport{overTCP, {name: "Pipe", dial: pipePair}} {
 		for _, role := range roles {
 			t.Run("C15/"+role.name+"/"+tr.name, func(t *testing.T) {
@@ -443,7 +443,7 @@ func TestClose_drainIsBounded(t *testing.T) {
 
 // C16: our close frame, with input of the peer's unread: it sees the frame,
 // then FIN and no reset.
-func TestClose_unreadInput(t *testing.T) {
+func TestClose_C16_unreadInput(t *testing.T) {
 	eachPeer(t, []transport{overTCP, overPipe, overTLS}, Options{}, func(t *testing.T, p *peer) {
 		for _, size := range []int{10, 5000, 60_000} {
 			q := p.again(new(Options))
@@ -462,7 +462,7 @@ func TestClose_unreadInput(t *testing.T) {
 }
 
 // C18: the peer ends its half behind a message: the reply still reaches it.
-func TestClose_halfClosedPeer(t *testing.T) {
+func TestClose_C18_halfClosedPeer(t *testing.T) {
 	eachPeer(t, []transport{overTCP, overTCPBytes, overPipe, overPipeBytes, overTLS}, Options{}, func(t *testing.T, p *peer) {
 		p.send(p.whole(OpText, "C18 question"))
 		p.hangUp()
@@ -481,7 +481,7 @@ func TestClose_halfClosedPeer(t *testing.T) {
 }
 
 // C19: TLS that ends without close_notify.
-func TestClose_noCloseNotify(t *testing.T) {
+func TestClose_C19_noCloseNotify(t *testing.T) {
 	eachPeer(t, []transport{overTLS}, Options{}, func(t *testing.T, p *peer) {
 		p.send(p.whole(OpText, "C19"))
 		p.nc.(interface{ NetConn() net.Conn }).NetConn().Close()
@@ -495,7 +495,7 @@ func TestClose_noCloseNotify(t *testing.T) {
 }
 
 // C17: Close and others at once, and inside hooks.
-func TestClose_concurrent(t *testing.T) {
+func TestClose_C17_concurrent(t *testing.T) {
 	others := map[string]func(c *Conn) error{
 		"Close":    func(c *Conn) error { return c.Close(1001, "") },
 		"CloseNow": func(c *Conn) error { return c.CloseNow() },
@@ -544,7 +544,7 @@ func TestClose_concurrent(t *testing.T) {
 }
 
 // C17: Close, CloseNow and writes inside OnPing and OnPong.
-func TestClose_insideHooks(t *testing.T) {
+func TestClose_C17_insideHooks(t *testing.T) {
 	hooks := map[string]func(c *Conn) error{
 		"Close":    func(c *Conn) error { return c.Close(4000, "from a hook") },
 		"CloseNow": func(c *Conn) error { return c.CloseNow() },

@@ -208,7 +208,7 @@ func heap() int64 {
 
 // Memory follows what peers send: 1,000 that declare a message as large as the
 // limit, and send a few bytes of it or none, cost a few bytes.
-func TestFaults_declaredLength(t *testing.T) {
+func TestFaults_F10_declaredLength(t *testing.T) {
 	const most = 2 << 10 // bytes for each connection
 	for _, row := range []struct{ name, sent string }{
 		{"F10 ten bytes of it", "ten bytes."},
@@ -294,7 +294,7 @@ func TestFaults_emptyMessages(t *testing.T) {
 
 // F15: three million empty fragments end at the cap, with a flat heap. The
 // peer that does not stop is reset in the end, so it is not asked for FIN.
-func TestFaults_emptyFragments(t *testing.T) {
+func TestFaults_F15_emptyFragments(t *testing.T) {
 	for _, tr := range []transport{overTCP, {name: "Pipe", dial: pipePair}} {
 		for _, role := range roles {
 			t.Run("F15/"+role.name+"/"+tr.name, func(t *testing.T) {
@@ -384,7 +384,7 @@ func TestFaults_maskingKeys(t *testing.T) {
 
 // F21: a peer that pings and never reads. What is owed is one pong; when that
 // does not leave within the write timeout, the connection is lost.
-func TestFaults_pingFlood(t *testing.T) {
+func TestFaults_F21_pingFlood(t *testing.T) {
 	for _, role := range roles {
 		t.Run("F21/"+role.name+"/Pipe", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -441,10 +441,13 @@ func smallTCPPair(tb testing.TB) (ours, theirs net.Conn) {
 }
 
 // F22: random bytes end in a close frame or in EOF, and never in a hang.
-func TestFaults_randomBytes(t *testing.T) {
+func TestFaults_F22_randomBytes(t *testing.T) {
 	t.Parallel()
-	const inputs = 100_000
 	const workers = 4
+	inputs := 100_000
+	if raceEnabled() { // each costs ten times as much then
+		inputs /= 10
+	}
 	var wg sync.WaitGroup
 	for w := range workers {
 		rnd := rand.New(rand.NewPCG(22, uint64(w)))
@@ -553,7 +556,7 @@ func TestFaults_textFailsAtOnce(t *testing.T) {
 
 // U9, A1, C6: what a caller may not send is refused, nothing of it is written,
 // and the connection goes on.
-func TestFaults_refusedCalls(t *testing.T) {
+func TestFaults_U9_A1_C6_refusedCalls(t *testing.T) {
 	ctx := context.Background()
 	eachPeer(t, wholeTransports, Options{}, func(t *testing.T, p *peer) {
 		c := p.c
@@ -599,7 +602,7 @@ func second[T any](_ T, err error) error { return err }
 
 // A2: a second reader gets an error, whatever it calls, and the first one its
 // message, whole.
-func TestFaults_secondReader(t *testing.T) {
+func TestFaults_A2_secondReader(t *testing.T) {
 	eachPeer(t, socketsAndPipes, Options{}, func(t *testing.T, p *peer) {
 		in := make(chan struct{})
 		p.c.opts.OnPing = func(*Conn, []byte) { close(in) }
@@ -631,7 +634,7 @@ func TestFaults_secondReader(t *testing.T) {
 
 // A3: an open MessageWriter keeps other messages waiting, but no longer than
 // their contexts, and not a Close.
-func TestFaults_openWriter(t *testing.T) {
+func TestFaults_A3_openWriter(t *testing.T) {
 	eachPeer(t, bubbles, Options{}, func(t *testing.T, p *peer) {
 		c, ctx := p.c, context.Background()
 		w, err := c.NextWriter(ctx, OpText)
@@ -667,7 +670,7 @@ func TestFaults_openWriter(t *testing.T) {
 }
 
 // A4: after Close, and after CloseNow, every method says net.ErrClosed.
-func TestFaults_callsAfterClose(t *testing.T) {
+func TestFaults_A4_callsAfterClose(t *testing.T) {
 	eachPeer(t, allTransports, Options{}, func(t *testing.T, p *peer) {
 		if err := p.closeUs(1000, "A4"); err != nil {
 			t.Errorf("A4 Close: %v", err)
@@ -685,7 +688,7 @@ func TestFaults_callsAfterClose(t *testing.T) {
 
 // A5: a caller may change its slice when the write has returned, and finds it
 // as it left it, at every size.
-func TestFaults_callersSlice(t *testing.T) {
+func TestFaults_A5_callersSlice(t *testing.T) {
 	eachPeer(t, wholeTransports, Options{}, func(t *testing.T, p *peer) {
 		for _, size := range []int{1, 125, 126, 16 << 10, 16<<10 + 1, 65535, 65536, 300_000} {
 			msg := make([]byte, size)
@@ -716,7 +719,7 @@ func TestFaults_callersSlice(t *testing.T) {
 // A6, S16: a write that is cut after n bytes of its frame, by its context and
 // by the write timeout. With none of them gone, the connection goes on and
 // nothing was sent; after that it is lost, and the error says so.
-func TestFaults_cutWrites(t *testing.T) {
+func TestFaults_A6_cutWrites(t *testing.T) {
 	prepared, err := Prepare(OpBinary, []byte("prepared message"))
 	if err != nil {
 		t.Fatal(err)
@@ -776,7 +779,7 @@ func (p *peer) fill(room int) { p.c.nc.Write(make([]byte, pipeCapacity-room)) }
 
 // A7: reads that are cut at every byte of a stream go on from there, by every
 // method, and nothing is lost or doubled.
-func TestFaults_cutReads(t *testing.T) {
+func TestFaults_A7_cutReads(t *testing.T) {
 	eachPeer(t, []transport{overPipe, overNetPipe}, Options{}, func(t *testing.T, p *peer) {
 		long := strings.Repeat("long ", 200)
 		wire := slices.Concat(
@@ -833,7 +836,7 @@ func TestFaults_cutReads(t *testing.T) {
 
 // A8: what is left in pooled buffers, which TestMain poisons, shows up neither
 // on the wire nor in messages, also after errors.
-func TestFaults_pooledBuffers(t *testing.T) {
+func TestFaults_A8_pooledBuffers(t *testing.T) {
 	poison := bytes.Repeat([]byte{0xDB}, 8)
 	eachPeer(t, wholeTransports, Options{}, func(t *testing.T, p *peer) {
 		short, cancel := context.WithCancel(context.Background())

@@ -13,6 +13,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -61,6 +63,12 @@ func settled(before []string) bool {
 		fmt.Printf("%d files open, want %d as before:\n%q\n%q\n", len(files), len(before), files, before)
 	}
 	return false
+}
+
+// raceEnabled reports whether the race detector is at work.
+func raceEnabled() bool {
+	info, _ := debug.ReadBuildInfo()
+	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // ourGoroutines returns the stacks of the goroutines that run code of this
