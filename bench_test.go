@@ -11,8 +11,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -109,31 +107,6 @@ func BenchmarkUTF8(b *testing.B) {
 			})
 		}
 	}
-}
-
-// tcpConns returns both ends of a connection over loopback, after a real
-// opening handshake.
-func tcpConns(tb testing.TB) (server, client *Conn) {
-	tb.Helper()
-	conns := make(chan *Conn, 1)
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := Upgrade(w, r)
-		if err != nil {
-			tb.Errorf("Upgrade: %v", err)
-		}
-		conns <- c
-	}))
-	tb.Cleanup(srv.Close)
-	client, _, err := Dial(context.Background(), srv.URL)
-	if err != nil {
-		tb.Fatalf("Dial: %v", err)
-	}
-	server = <-conns
-	tb.Cleanup(func() {
-		server.CloseNow()
-		client.CloseNow()
-	})
-	return server, client
 }
 
 // A method is a way to read messages, and to write one back.
