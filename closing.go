@@ -213,9 +213,12 @@ func (c *Conn) finish(watchdog *time.Timer, start time.Time) {
 	if left := c.opts.CloseTimeout - time.Since(start); left > lingerTime && watchdog.Stop() {
 		watchdog.Reset(lingerTime)
 	}
-	if !c.client {
+	if c.client {
+		c.linger()
 		c.halfClose()
+		return
 	}
+	c.halfClose()
 	c.linger()
 }
 

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -234,7 +235,11 @@ func (c *Conn) over(ctx context.Context) error {
 // shut ends the TCP connection, whatever is under way on it. end must have
 // been called.
 func (c *Conn) shut() {
-	c.nc.Close()
+	nc := c.nc
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn() // its own Close sends an alert first, and may wait for that
+	}
+	nc.Close()
 	c.cancel(c.reason())
 	c.live.stop()
 	c.mu.Lock()

@@ -10,10 +10,12 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 )
@@ -319,6 +321,28 @@ func TestPong_writeContext(t *testing.T) {
 	})
 }
 
+// However many pings come, no more than one goroutine is there to answer them.
+func TestPong_goroutines(t *testing.T) {
+	for _, role := range roles {
+		t.Run(role.name, func(t *testing.T) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+			most := 0
+			p := newPeer(t, role, overTCP, &Options{OnPing: func(*Conn, []byte) { most = max(most, runtime.NumGoroutine()) }})
+			go io.Copy(io.Discard, p.nc)
+			go p.write(bytes.Repeat(p.whole(OpPing, ""), 20_000), p.whole(OpText, "end"))
+			before := runtime.NumGoroutine()
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			if _, msg, err := p.c.ReadMessage(ctx); string(msg) != "end" {
+				t.Errorf("ReadMessage = %q, %v", msg, err)
+			}
+			if most > before+5 {
+				t.Errorf("%d goroutines while 20,000 pings came, want not many more than %d", most, before)
+			}
+		})
+	}
+}
+
 // S5: an error of the network at every operation, in both directions: every
 // call returns, and the next one says the same.
 func TestConn_errorAtEveryOperation(t *testing.T) {
@@ -517,4 +541,86 @@ func TestOptions(t *testing.T) {
 		}
 	}()
 	Pipe(nil, &Options{Compression: new(Compression)})
+}
+
+// A deafConn does not know deadlines.
+type deafConn struct{ net.Conn }
+
+func (deafConn) SetReadDeadline(time.Time) error  { return nil }
+func (deafConn) SetWriteDeadline(time.Time) error { return nil }
+
+// Close comes to its end in time also over a net.Conn whose deadlines do
+// nothing, beside a read that therefore cannot be cut.
+func TestConn_noDeadlines(t *testing.T) {
+	deaf := transport{name: "deaf", bubble: true, dial: func(testing.TB) (net.Conn, net.Conn) {
+		ours, theirs := netPipe()
+		return deafConn{ours}, theirs
+	}}
+	eachPeer(t, []transport{deaf}, Options{}, func(t *testing.T, p *peer) {
+		start := time.Now()
+		done := p.reading(0)
+		synctest.Wait()
+		if err := p.c.Close(1000, ""); !isTimeout(err) {
+			t.Errorf("Close: %v, want os.ErrDeadlineExceeded", err)
+		}
+		wantTook(t, "Close", start, defaultCloseTimeout)
+		if v := <-done; !errors.Is(v.err, net.ErrClosed) {
+			t.Errorf("reader: %v, want net.ErrClosed", v.err)
+		}
+		p.wantEnded(errClosed)
+	})
+}
+
+// The reader that NextReader returned keeps its error, and gets that of the
+// connection.
+func TestNextReader_ends(t *testing.T) {
+	eachPeer(t, socketsAndPipes, Options{}, func(t *testing.T, p *peer) {
+		ctx := context.Background()
+		p.send(p.part(OpText, "begun"), p.whole(OpContinuation, "!"), p.whole(OpText, "two"), p.part(OpText, "three"))
+		_, one, err := p.c.NextReader(ctx)
+		if err != nil {
+			t.Fatalf("NextReader: %v", err)
+		}
+		io.ReadFull(one, make([]byte, 3))
+		p.wantRead(OpText, "two")
+		for range 2 {
+			if n, err := one.Read(make([]byte, 3)); n != 0 || err == nil || err == io.EOF || !strings.Contains(err.Error(), "skipped") {
+				t.Errorf("Read of a message that was skipped = %d, %v, want an error that says so", n, err)
+			}
+		}
+		_, three, err := p.c.NextReader(ctx)
+		if err != nil {
+			t.Fatalf("NextReader: %v", err)
+		}
+		if n, err := three.Read(nil); n != 0 || err != nil {
+			t.Errorf("Read(nil) = %d, %v, want 0, nil", n, err)
+		}
+		p.hangUp()
+		got, err := io.ReadAll(three)
+		if string(got) != "three" || verdict(err) != "lost" {
+			t.Errorf("ReadAll of a message that is cut = %q, %v, want three and 1006", got, err)
+		}
+		for range 2 {
+			if _, again := three.Read(make([]byte, 1)); again != err {
+				t.Errorf("Read again: %v, want %v", again, err)
+			}
+		}
+		p.wantEnded(err)
+	})
+}
+
+// What NextReader returns behaves as a reader should.
+func TestNextReader_contract(t *testing.T) {
+	eachPeer(t, socketsAndPipes, Options{}, func(t *testing.T, p *peer) {
+		for _, text := range []string{"", "x", "a message of some bytes, in two fragments", strings.Repeat("long", 1000)} {
+			p.send(p.part(OpText, text[:len(text)/2]), p.whole(OpPong, "between"), p.whole(OpContinuation, text[len(text)/2:]))
+			_, r, err := p.c.NextReader(context.Background())
+			if err != nil {
+				t.Fatalf("NextReader: %v", err)
+			}
+			if err := iotest.TestReader(r, []byte(text)); err != nil {
+				t.Errorf("TestReader: %v", err)
+			}
+		}
+	})
 }
