@@ -684,3 +684,55 @@ func TestClose_badAnswer(t *testing.T) {
 		}
 	})
 }
+
+// The moment in which Close has begun and the reader meets what the peer sent,
+// a close frame or a violation, before Close takes over: it is made here by
+// hand. What the close frame says is kept, and Close does not wait for another.
+func TestClose_readerMeetsCloseFrame(t *testing.T) {
+	eachPeer(t, bubbles, Options{}, func(t *testing.T, p *peer) {
+		p.c.end(errClosed)
+		if err := p.c.peerClosed([]byte("\x10\x01theirs")); err != errClosed {
+			t.Errorf("peerClosed = %v, want %v", err, errClosed)
+		}
+		if err := p.c.fail(errors.New("a violation")); err != errClosed {
+			t.Errorf("fail = %v, want %v", err, errClosed)
+		}
+		if err := p.c.awaitClose(); err != nil {
+			t.Errorf("awaitClose: %v", err)
+		}
+		p.wantIdle()
+		p.c.shut()
+		var ce *CloseError
+		if cause := context.Cause(p.c.Context()); !errors.As(cause, &ce) || ce.Code != 4097 || ce.Reason != "theirs" {
+			t.Errorf("context.Cause = %v, want the peer's 4097", cause)
+		}
+	})
+}
+
+// The peer answers Close in pieces that come one by one: the rest of a message,
+// empty fragments, control frames, and at last its close frame.
+func TestClose_slowAnswer(t *testing.T) {
+	eachPeer(t, []transport{overPipe, overNetPipe}, Options{}, func(t *testing.T, p *peer) {
+		p.send(p.part(OpText, "half a mess\xff")[:9])
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		p.c.ReadMessage(ctx)
+		done := make(chan error, 1)
+		go func() { done <- p.c.Close(1000, "") }()
+		p.wantClose(1000)
+		wire := slices.Concat(p.part(OpText, "half a mess\xff")[9:], p.part(OpContinuation, ""), p.whole(OpPing, "?"), p.whole(OpContinuation, ""),
+			p.whole(OpBinary, ""), p.whole(OpPong, ""), p.part(OpBinary, "x"), p.closing(4000, "slowly"))
+		for i := range wire {
+			p.send(wire[i : i+1])
+			synctest.Wait()
+		}
+		p.hangUp()
+		if err := <-done; err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		var ce *CloseError
+		if cause := context.Cause(p.c.Context()); !errors.As(cause, &ce) || ce.Reason != "slowly" {
+			t.Errorf("context.Cause = %v, want the peer's 4000 slowly", cause)
+		}
+	})
+}

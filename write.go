@@ -38,6 +38,7 @@ type outbound struct {
 	// endpoint MAY elect to send a Pong frame for only the most recently
 	// processed Ping frame": so one is enough, whatever the peer sends.
 	owed     atomic.Bool
+	paying   atomic.Bool // a goroutine has taken it upon itself
 	pongMu   sync.Mutex
 	pong     [maxControlPayload]byte
 	pongSize int
@@ -297,15 +298,30 @@ func (c *Conn) isPatient(ctx context.Context) bool { return ctx == c.ctx || ctx.
 
 // settlePong sees to the pong that is owed, if one is. A peer that does not
 // read may keep it waiting for a whole write timeout: a caller that may have to
-// return before that leaves it to a goroutine, of which there is never more
-// than one that waits.
+// return before that leaves it to a goroutine, of which there is one at most.
 func (c *Conn) settlePong(patient bool) {
 	switch {
 	case !c.out.owed.Load():
 	case patient:
 		c.payPong()
-	default:
-		go c.payPong()
+	case c.out.paying.CompareAndSwap(false, true):
+		go c.payPongAside()
+	}
+}
+
+// payPongAside sends the pong that is owed as soon as frames can be sent, and
+// whichever come to be owed meanwhile.
+func (c *Conn) payPongAside() {
+	out := &c.out
+	for again := true; again; again = out.owed.Load() && out.paying.CompareAndSwap(false, true) {
+		select {
+		case out.frame <- struct{}{}:
+			c.sendPong()
+			unlock(out.frame)
+		case <-c.ending:
+			return
+		}
+		out.paying.Store(false)
 	}
 }
 
@@ -330,9 +346,9 @@ func (c *Conn) sendPong() {
 	var payload [maxControlPayload]byte
 	out.pongMu.Lock()
 	n := copy(payload[:], out.pong[:out.pongSize])
-	out.owed.Store(false)
+	owed := out.owed.Swap(false)
 	out.pongMu.Unlock()
-	if c.writable() != nil {
+	if !owed || c.writable() != nil {
 		return
 	}
 	h := Header{Fin: true, Opcode: OpPong, Length: int64(n)}
