@@ -624,3 +624,51 @@ func TestNextReader_contract(t *testing.T) {
 		}
 	})
 }
+
+// A fragment that cannot be sent ends the message: with nothing of it gone the
+// connection goes on, else it does not.
+func TestNextWriter_cutFragments(t *testing.T) {
+	eachPeer(t, bubbles, Options{}, func(t *testing.T, p *peer) {
+		for _, row := range []struct{ room, wrote int }{
+			{0, 0}, // not the first fragment
+			{MaxHeaderSize + fragmentSize, fragmentSize}, // not the second
+		} {
+			for _, copied := range []bool{false, true} {
+				q := p.again(&Options{WriteTimeout: -1})
+				q.fill(row.room)
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				defer cancel()
+				w, err := q.c.NextWriter(ctx, OpBinary)
+				if err != nil {
+					t.Fatalf("NextWriter: %v", err)
+				}
+				var n int64
+				if msg := make([]byte, 4*fragmentSize); copied {
+					_, err = w.ReadFrom(bytes.NewReader(msg))
+				} else {
+					var k int
+					k, err = w.Write(msg)
+					n = int64(k)
+				}
+				if !errors.Is(err, context.DeadlineExceeded) || !copied && n != int64(row.wrote) {
+					t.Errorf("write with room for %d bytes, by ReadFrom=%t: %d, %v, want %d and the end of the context", row.room, copied, n, err, row.wrote)
+				}
+				if again := w.Close(); !errors.Is(again, context.DeadlineExceeded) {
+					t.Errorf("Close: %v, want %v", again, err)
+				}
+				if w.Abort() != nil || w.Close() != errWriterDone {
+					t.Error("the writer is not done after Close")
+				}
+				if row.room > 0 {
+					if err := verdictLost(q.c.ended()); err != nil {
+						t.Errorf("after a fragment that was cut: %v", err)
+					}
+					continue
+				}
+				io.ReadFull(q.nc, make([]byte, pipeCapacity))
+				q.wantIdle()
+				q.wantAlive()
+			}
+		}
+	})
+}

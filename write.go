@@ -288,8 +288,8 @@ func (c *Conn) answerPing(payload []byte) {
 	out := &c.out
 	out.pongMu.Lock()
 	out.pongSize = copy(out.pong[:], payload)
-	out.pongMu.Unlock()
 	out.owed.Store(true)
+	out.pongMu.Unlock()
 	c.settlePong(c.isPatient(c.in.ctx))
 }
 
