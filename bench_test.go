@@ -168,8 +168,8 @@ var methods = []method{
 // moves the same bytes. With role=raw both do, which is what the machine
 // needs for it.
 func BenchmarkEcho(b *testing.B) {
-	defer func(was bool) { poisonBuffers = was }(poisonBuffers)
-	poisonBuffers = false // it costs more than a small message
+	defer func(was *buffer) { pattern = was }(pattern)
+	pattern = nil // it costs more than a small message
 	for _, size := range []int{16, 125, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 1 << 20} {
 		payload := maskInput(size)
 		masked := frame(Header{Fin: true, Opcode: OpBinary, Masked: true, Mask: helloKey}, payload)

@@ -296,13 +296,12 @@ var bufferPool = sync.Pool{New: func() any { return new(buffer) }}
 func getBuffer() *buffer { return bufferPool.Get().(*buffer) }
 
 func putBuffer(b *buffer) {
-	if poisonBuffers {
-		for i := range b {
-			b[i] = 0xDB
-		}
+	if pattern != nil {
+		*b = *pattern
 	}
 	bufferPool.Put(b)
 }
 
-// poisonBuffers makes what is left in a buffer recognisable. Tests set it.
-var poisonBuffers = false
+// pattern is what a buffer is filled with when it is given back, so that what
+// is left in one shows. Tests set it.
+var pattern *buffer
