@@ -100,6 +100,10 @@
 // socket closed with input unread would send a reset, and the peer might never
 // see why.
 //
+// A method that meets the end of the connection returns when the end is over,
+// not when it begins. A handler that then returns, and runs its deferred
+// CloseNow, cuts nothing off.
+//
 // # Errors
 //
 // Every error says what was expected and what came, and which of these it is:
