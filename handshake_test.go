@@ -1248,7 +1248,7 @@ func init() {
 
 func conforming(r *http.Request) bool {
 	joined := func(name string) string { return strings.Join(r.Header[name], ",") }
-	return r.Method == "GET" && r.Proto == "HTTP/1.1" &&
+	return r.Method == "GET" && r.ProtoMajor == 1 && r.ProtoMinor >= 1 &&
 		r.ContentLength == 0 && r.TransferEncoding == nil &&
 		upgradeRE.MatchString(joined("Upgrade")) && connectionRE.MatchString(joined("Connection")) &&
 		slices.Equal(r.Header["Sec-Websocket-Version"], []string{"13"}) &&
