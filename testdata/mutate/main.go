@@ -279,7 +279,7 @@ func try1(dir string, m mutation, run string) (noticed bool, err error) {
 func test(dir, run string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-short", "-failfast", "-vet=off", "-timeout=2m", "-run="+run, ".")
+	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-failfast", "-vet=off", "-timeout=2m", "-run="+run, ".")
 	cmd.Dir = dir
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
