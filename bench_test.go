@@ -423,7 +423,7 @@ func TestWrites(t *testing.T) {
 		for _, role := range roles {
 			t.Run(fmt.Sprintf("%d/role=%s", row.size, role.name), func(t *testing.T) {
 				nc := new(countingConn)
-				c := newConn(context.Background(), nc, !role.server, new(Options), "", nil)
+				c := newConn(context.Background(), nc, !role.server, new(Options), agreement{}, nil)
 				defer c.CloseNow()
 				if err := c.WriteMessage(context.Background(), OpBinary, make([]byte, row.size)); err != nil {
 					t.Fatalf("WriteMessage: %v", err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -155,13 +156,17 @@ func lost(err error) *CloseError {
 // failed with Code, and nothing of the offending frame was delivered.
 type ProtocolError struct {
 	Code StatusCode // what the peer was told: 1002, 1007 or 1008
-	Rule string     // the section of RFC 6455 that holds the rule, as "5.2"
+	Rule string     // the section of RFC 6455 that holds the rule, as "5.2"; or "RFC 7692, section 7.2.2"
 	Msg  string     // what was expected and what came
 }
 
 // Error names the rule and what broke it.
 func (e *ProtocolError) Error() string {
-	return fmt.Sprintf("websocket: peer broke RFC 6455, section %s: %s", e.Rule, e.Msg)
+	rule := e.Rule
+	if !strings.HasPrefix(rule, "RFC ") {
+		rule = "RFC 6455, section " + rule
+	}
+	return fmt.Sprintf("websocket: peer broke %s: %s", rule, e.Msg)
 }
 
 // violation makes the error for a broken framing rule. It returns error, not
@@ -192,6 +197,9 @@ func wireClose(err error) (StatusCode, string) {
 	}
 	switch pe.Code {
 	case StatusInvalidPayload:
+		if pe.Rule == ruleInflate {
+			return pe.Code, "compressed data is invalid"
+		}
 		return pe.Code, "text is not UTF-8"
 	case StatusPolicyViolation:
 		return pe.Code, "too many fragments"

@@ -36,8 +36,9 @@ type Options struct {
 	// or less keeps the proxy from giving up on the connection.
 	KeepAlive time.Duration
 
-	// Compression must be nil: permessage-deflate (RFC 7692) is not built
-	// yet, and Upgrade and Dial refuse a setting that they cannot honour.
+	// Compression turns permessage-deflate (RFC 7692) on, if the peer agrees:
+	// &Compression{} is a good setting. nil: it is neither offered nor
+	// accepted.
 	Compression *Compression
 
 	// OnPing and OnPong, if set, are called for each ping and pong frame with
@@ -48,9 +49,6 @@ type Options struct {
 	OnPing, OnPong func(*Conn, []byte)
 }
 
-// Compression is reserved for the settings of permessage-deflate (RFC 7692).
-type Compression struct{}
-
 const (
 	defaultReadLimit    = 16 << 20
 	defaultWriteTimeout = 10 * time.Second
@@ -58,12 +56,7 @@ const (
 )
 
 // check reports the settings that cannot be honoured.
-func (o *Options) check() error {
-	if o.Compression != nil {
-		return errors.New("websocket: Options.Compression is set, and compression is not supported")
-	}
-	return nil
-}
+func (o *Options) check() error { return o.Compression.check() }
 
 // withDefaults returns the settings in force: no duration or limit is 0 but
 // KeepAlive.
@@ -119,13 +112,13 @@ var errClosed = fmt.Errorf("websocket: connection closed on this side: %w", net.
 // failed for good: `defer c.CloseNow()` is never wrong.
 type Conn struct {
 	// Constant after newConn.
-	nc          net.Conn
-	client      bool
-	opts        Options
-	subprotocol string
-	ctx         context.Context // done when the connection is
-	cancel      context.CancelCauseFunc
-	ending      chan struct{} // closed when cause is set
+	nc     net.Conn
+	client bool
+	opts   Options
+	ctx    context.Context // done when the connection is
+	cancel context.CancelCauseFunc
+	ending chan struct{} // closed when cause is set
+	agreement
 
 	in   inbound
 	out  outbound
@@ -138,16 +131,22 @@ type Conn struct {
 	grace  *time.Timer // ends the connection after that
 }
 
+// An agreement is what the two sides have agreed on in the opening handshake.
+type agreement struct {
+	subprotocol string
+	compression *Compression // nil: none
+}
+
 // newConn takes over nc after the opening handshake. ctx gives the values of
 // [Conn.Context], and behind the bytes that came behind the handshake; it is
 // copied.
-func newConn(ctx context.Context, nc net.Conn, client bool, o *Options, subprotocol string, behind []byte) *Conn {
+func newConn(ctx context.Context, nc net.Conn, client bool, o *Options, a agreement, behind []byte) *Conn {
 	c := &Conn{
-		nc:          nc,
-		client:      client,
-		opts:        o.withDefaults(),
-		subprotocol: subprotocol,
-		ending:      make(chan struct{}),
+		nc:        nc,
+		client:    client,
+		opts:      o.withDefaults(),
+		agreement: a,
+		ending:    make(chan struct{}),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	c.in.init(c, behind)
@@ -241,6 +240,7 @@ func (c *Conn) shut() {
 	}
 	nc.Close()
 	c.cancel(c.reason())
+	c.in.abandon()
 	c.live.stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()

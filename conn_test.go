@@ -27,7 +27,7 @@ func TestConn_context(t *testing.T) {
 	for _, role := range roles {
 		ctx, cancel := context.WithCancel(context.WithValue(context.Background(), key{}, "value"))
 		ours, theirs := netPipe()
-		c := newConn(ctx, ours, !role.server, new(Options), "chat", nil)
+		c := newConn(ctx, ours, !role.server, new(Options), agreement{subprotocol: "chat"}, nil)
 		cancel()
 		if got := c.Context().Value(key{}); got != "value" {
 			t.Errorf("Context().Value = %v, want value", got)
@@ -92,7 +92,7 @@ func TestConn_bytesBehindHandshake(t *testing.T) {
 				for _, n := range []int{0, 1, 2, 5, 9, 12, 100, 600, 5000, 17_000, len(wire)} {
 					ours, theirs := tr.dial(t)
 					behind := bytes.Clone(wire[:n])
-					c := newConn(context.Background(), ours, !role.server, new(Options), "", behind)
+					c := newConn(context.Background(), ours, !role.server, new(Options), agreement{}, behind)
 					clear(behind)
 					go theirs.Write(wire[n:])
 					wantNext(t, c, OpText, "one")
@@ -353,7 +353,7 @@ func TestConn_errorAtEveryOperation(t *testing.T) {
 		for n, faulty := 0, true; faulty; n++ {
 			ours, theirs := netPipe()
 			nc := &faultConn{Conn: ours, after: n, err: errFault}
-			c := newConn(context.Background(), nc, !role.server, new(Options), "", nil)
+			c := newConn(context.Background(), nc, !role.server, new(Options), agreement{}, nil)
 			theirs.Write(wire)
 			theirs.(*pipeConn).CloseWrite()
 			var rerr, werr error
@@ -525,7 +525,8 @@ func TestConn_foreignDeadline(t *testing.T) {
 	})
 }
 
-// Every option has a default that is in force, and compression is refused.
+// Every option has a default that is in force, and what cannot be honoured is
+// refused.
 func TestOptions(t *testing.T) {
 	got := Options{}.withDefaults()
 	if got.ReadLimit != 16<<20 || got.WriteTimeout != 10*time.Second || got.CloseTimeout != 5*time.Second || got.KeepAlive != 0 {
@@ -537,10 +538,10 @@ func TestOptions(t *testing.T) {
 	}
 	defer func() {
 		if v := recover(); v == nil || !strings.Contains(fmt.Sprint(v), "Compression") {
-			t.Errorf("Pipe with Compression panics with %v, want what is wrong", v)
+			t.Errorf("Pipe with a window of 2^16 bytes panics with %v, want what is wrong", v)
 		}
 	}()
-	Pipe(nil, &Options{Compression: new(Compression)})
+	Pipe(nil, &Options{Compression: &Compression{ReadWindowBits: 16}})
 }
 
 // A deafConn does not know deadlines.

@@ -197,7 +197,7 @@ func (d *Dialer) connect(ctx, bound context.Context, u *url.URL) (*Conn, *http.R
 		}
 		return nil, resp, endedBy(bound, err)
 	}
-	subprotocol, err := checkResponse(resp, a.key, d.Subprotocols)
+	agreed, err := checkResponse(resp, a.key, d.Subprotocols, d.Compression)
 	if err != nil {
 		return nil, resp, a.refused(bound, resp, err)
 	}
@@ -205,7 +205,7 @@ func (d *Dialer) connect(ctx, bound context.Context, u *url.URL) (*Conn, *http.R
 	if err != nil {
 		return nil, resp, endedBy(bound, err)
 	}
-	return newConn(ctx, nc, true, &d.Options, subprotocol, behind), resp, nil
+	return newConn(ctx, nc, true, &d.Options, agreed, behind), resp, nil
 }
 
 // endedBy returns err so that it wraps the end of ctx, if that has come: what
@@ -235,6 +235,9 @@ func (a *attempt) request(ctx context.Context, u *url.URL) *http.Request {
 	h.Set("Sec-WebSocket-Version", "13")
 	if s := a.dialer.Subprotocols; len(s) > 0 {
 		h.Set("Sec-WebSocket-Protocol", strings.Join(s, ", "))
+	}
+	if offers := a.dialer.Compression.offers(); len(offers) > 0 {
+		h.Set("Sec-WebSocket-Extensions", formatOffers(offers))
 	}
 	a.setKey(h)
 	req := &http.Request{
@@ -318,17 +321,17 @@ func (a *attempt) redirect(follow func(*http.Request, []*http.Request) error, re
 }
 
 // checkResponse applies the rules of section 4.1 for the server's response and
-// returns the subprotocol that was chosen, or "". Whatever the server breaks,
+// returns what it agrees to. Whatever the server breaks,
 // "the client MUST _Fail the WebSocket Connection_". Fields that say the same
 // twice are refused, too: sections 11.3.2 to 11.3.4 forbid it for their own,
 // and a response that somebody has spliced together is not to be trusted.
-func checkResponse(resp *http.Response, key string, subprotocols []string) (string, error) {
+func checkResponse(resp *http.Response, key string, subprotocols []string, compression *Compression) (agreement, error) {
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return "", refuse(resp.StatusCode, "response %s, want 101 Switching Protocols", quote(resp.Status))
+		return agreement{}, refuse(resp.StatusCode, "response %s, want 101 Switching Protocols", quote(resp.Status))
 	}
 	h := resp.Header
 	upgrade, accept := h.Values("Upgrade"), h.Values("Sec-WebSocket-Accept")
-	chosen, extensions := h.Values("Sec-WebSocket-Protocol"), h.Values("Sec-WebSocket-Extensions")
+	chosen := h.Values("Sec-WebSocket-Protocol")
 	broken := ""
 	switch {
 	case !resp.ProtoAtLeast(1, 1):
@@ -339,15 +342,22 @@ func checkResponse(resp *http.Response, key string, subprotocols []string) (stri
 		broken = fieldError("Connection", h.Values("Connection"), "the token Upgrade in it once")
 	case len(accept) != 1 || accept[0] != AcceptKey(key):
 		broken = fieldError("Sec-WebSocket-Accept", accept, AcceptKey(key)+" once")
-	case len(extensions) != 0:
-		broken = fieldError("Sec-WebSocket-Extensions", extensions, "none, since none was offered")
 	case len(chosen) > 1 || len(chosen) == 1 && !slices.Contains(subprotocols, chosen[0]):
 		broken = fieldError("Sec-WebSocket-Protocol", chosen, fmt.Sprintf("one of %q at most", subprotocols))
 	}
 	if broken != "" {
-		return "", refuse(resp.StatusCode, "%s", broken)
+		return agreement{}, refuse(resp.StatusCode, "%s", broken)
 	}
-	return strings.Join(chosen, ""), nil
+	lines := h.Values("Sec-WebSocket-Extensions")
+	extensions, err := parseExtensions(lines)
+	if err != nil {
+		return agreement{}, refuse(resp.StatusCode, "%v", err)
+	}
+	agreed, err := compression.agree(extensions)
+	if err != nil {
+		return agreement{}, refuse(resp.StatusCode, "%s", fieldError("Sec-WebSocket-Extensions", lines, err.Error()))
+	}
+	return agreement{subprotocol: strings.Join(chosen, ""), compression: agreed}, nil
 }
 
 // fieldError says what the lines of a field are and what they should be.

@@ -284,7 +284,7 @@ func TestDial_settings(t *testing.T) {
 		{"owned: Content-Length", Dialer{Header: field("Content-Length", "1")}, "handshake sets"},
 		{"subprotocol", Dialer{Subprotocols: []string{"a\r\nInjected: 1"}}, "not a token"},
 		{"subprotocol twice", Dialer{Subprotocols: []string{"a", "a"}}, "twice"},
-		{"compression", Dialer{Options: Options{Compression: new(Compression)}}, "Compression"},
+		{"compression", Dialer{Options: Options{Compression: &Compression{WriteWindowBits: 7}}}, "Compression"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.d.Client = newClient(t, func(tr *http.Transport) {
@@ -1368,7 +1368,8 @@ func FuzzResponse(f *testing.F) {
 			return
 		}
 		for _, offered := range offers {
-			chosen, err := checkResponse(resp, sampleKey, offered)
+			agreed, err := checkResponse(resp, sampleKey, offered, nil)
+			chosen := agreed.subprotocol
 			if want := conformingReply(resp, sampleAccept, offered); (err == nil) != want {
 				t.Errorf("checkResponse(%q, %q) error = %v, want accepted = %t", raw, offered, err, want)
 			}

@@ -477,7 +477,7 @@ func randomFault(t *testing.T, rnd *rand.Rand, role role) bool {
 		}
 	}
 	ours, theirs := netPipe()
-	c := newConn(context.Background(), ours, !role.server, &Options{ReadLimit: 100}, "", nil)
+	c := newConn(context.Background(), ours, !role.server, &Options{ReadLimit: 100}, agreement{}, nil)
 	theirs.Write(wire)
 	theirs.(*pipeConn).CloseWrite()
 	for {

@@ -203,7 +203,7 @@ func FuzzClose(f *testing.F) {
 		stopAt := int(stop) % (len(data) + 1)
 		var h history
 		nc := &fuzzConn{in: data, splits: splits, stopAt: len(data) - stopAt, stops: true, t: t, server: server, history: &h}
-		c := newConn(context.Background(), nc, !server, &Options{ReadLimit: fuzzLimit, WriteTimeout: -1}, "", nil)
+		c := newConn(context.Background(), nc, !server, &Options{ReadLimit: fuzzLimit, WriteTimeout: -1}, agreement{}, nil)
 
 		before := model(data[:stopAt], server, fuzzLimit)
 		end := before[len(before)-1]
@@ -315,7 +315,7 @@ func receiveAll(t *testing.T, nc *fuzzConn, server bool, calls []byte) history {
 	t.Helper()
 	var h history
 	nc.t, nc.server, nc.history = t, server, &h
-	c := newConn(context.Background(), nc, !server, &Options{ReadLimit: fuzzLimit, WriteTimeout: -1}, "", nil)
+	c := newConn(context.Background(), nc, !server, &Options{ReadLimit: fuzzLimit, WriteTimeout: -1}, agreement{}, nil)
 	p := &program{c: c, calls: calls}
 	var err error
 	for err == nil {

@@ -70,7 +70,7 @@ type Upgrader struct {
 // a body is refused, and its body is never taken for frames. See RFC 6455,
 // section 4.2.
 func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
-	reply, subprotocol, err := u.accept(w.Header(), r)
+	reply, agreed, err := u.accept(w.Header(), r)
 	if err != nil {
 		return nil, answer(w, r, err)
 	}
@@ -83,40 +83,43 @@ func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error
 		nc.Close()
 		return nil, &HandshakeError{Reason: "the 101 response could not be written", Err: err}
 	}
-	return newConn(r.Context(), nc, false, &o, subprotocol, behind), nil
+	return newConn(r.Context(), nc, false, &o, agreed, behind), nil
 }
 
 // accept applies the rules of RFC 6455, section 4.2.1, to r and returns the
-// 101 response and the subprotocol in it. It writes nothing. If the client
+// 101 response and what it agrees to. It writes nothing. If the client
 // breaks a rule, "the server MUST stop processing the client's handshake and
 // return an HTTP response with an appropriate error code". The order is that
 // of how much the request has to do with WebSocket: what a browser or a load
 // balancer asks by mistake is told so before anything finer.
-func (u *Upgrader) accept(w http.Header, r *http.Request) (reply []byte, subprotocol string, err error) {
+func (u *Upgrader) accept(w http.Header, r *http.Request) (reply []byte, a agreement, err error) {
 	if err := u.check(); err != nil {
-		return nil, "", &HandshakeError{Status: http.StatusInternalServerError, Err: err}
+		return nil, a, &HandshakeError{Status: http.StatusInternalServerError, Err: err}
 	}
 	rules := []func(*http.Request) error{
 		checkMethod, checkBody, checkUpgrade, checkVersion, checkKey, u.checkOrigin,
 	}
 	for _, rule := range rules {
 		if err := rule(r); err != nil {
-			return nil, "", err
+			return nil, a, err
 		}
 	}
-	offers, err := parseSubprotocols(r.Header.Values("Sec-WebSocket-Protocol"))
-	if err == nil {
-		_, err = parseExtensions(r.Header.Values("Sec-WebSocket-Extensions"))
-	}
+	subprotocols, err := parseSubprotocols(r.Header.Values("Sec-WebSocket-Protocol"))
 	if err != nil {
-		return nil, "", refuse(http.StatusBadRequest, "%v", err)
+		return nil, a, refuse(http.StatusBadRequest, "%v", err)
 	}
-	subprotocol = chooseSubprotocol(u.Subprotocols, offers)
-	reply, err = appendReply(nil, r.Header.Get("Sec-WebSocket-Key"), subprotocol, w, u.Header)
+	extensions, err := parseExtensions(r.Header.Values("Sec-WebSocket-Extensions"))
 	if err != nil {
-		return nil, "", &HandshakeError{Status: http.StatusInternalServerError, Err: err}
+		return nil, a, refuse(http.StatusBadRequest, "%v", err)
 	}
-	return reply, subprotocol, nil
+	a.subprotocol = chooseSubprotocol(u.Subprotocols, subprotocols)
+	var extension string
+	a.compression, extension = u.Compression.accept(extensions)
+	reply, err = appendReply(nil, r.Header.Get("Sec-WebSocket-Key"), a.subprotocol, extension, w, u.Header)
+	if err != nil {
+		return nil, a, &HandshakeError{Status: http.StatusInternalServerError, Err: err}
+	}
+	return reply, a, nil
 }
 
 // check reports the developer's mistakes in u, whatever the request.
@@ -270,11 +273,14 @@ func chooseSubprotocol(ours, offers []string) string {
 // appendReply appends the 101 response of section 4.2.2 to b: what the
 // handshake demands, then the fields of w, which middleware may have filled
 // for any response, and of more.
-func appendReply(b []byte, key, subprotocol string, w, more http.Header) ([]byte, error) {
+func appendReply(b []byte, key, subprotocol, extension string, w, more http.Header) ([]byte, error) {
 	b = append(b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"...)
 	b = appendField(b, "Sec-WebSocket-Accept", AcceptKey(key))
 	if subprotocol != "" {
 		b = appendField(b, "Sec-WebSocket-Protocol", subprotocol)
+	}
+	if extension != "" {
+		b = appendField(b, "Sec-WebSocket-Extensions", extension)
 	}
 	for _, h := range [...]http.Header{w, more} {
 		for _, name := range slices.Sorted(maps.Keys(h)) {

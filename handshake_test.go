@@ -821,7 +821,7 @@ func TestUpgrade_H19_injection(t *testing.T) {
 		{name: "owned: Sec-Websocket-Anything", u: Upgrader{Header: field("Sec-Websocket-Anything", "Injected")}, say: "handshake sets"},
 		{name: "owned: Content-Length", u: Upgrader{Header: field("Content-Length", "3")}, say: "Content-Length"},
 		{name: "owned: Transfer-Encoding", u: Upgrader{Header: field("Transfer-Encoding", "chunked")}, say: "Transfer-Encoding"},
-		{name: "compression", u: Upgrader{Options: Options{Compression: new(Compression)}}, say: "Compression"},
+		{name: "compression", u: Upgrader{Options: Options{Compression: &Compression{ReadWindowBits: -1}}}, say: "Compression"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := serveUpgrades(t, &tt.u, func(s *upgradeServer) {

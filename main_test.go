@@ -209,7 +209,12 @@ func newPeer(t testing.TB, role role, tr transport, o *Options) *peer {
 	if !tr.bubble {
 		theirs.SetDeadline(time.Now().Add(hangGuard))
 	}
-	c := newConn(context.Background(), ours, !role.server, o, "", nil)
+	var a agreement
+	if o.Compression != nil { // as if the peer had agreed to everything
+		agreed := o.Compression.withDefaults()
+		a.compression = &agreed
+	}
+	c := newConn(context.Background(), ours, !role.server, o, a, nil)
 	t.Cleanup(func() {
 		theirs.Close()
 		c.CloseNow()
@@ -283,7 +288,7 @@ func (p *peer) read() (Header, []byte, error) {
 		return h, nil, err
 	}
 	switch {
-	case h.Masked == p.role.server, h.Rsv != 0, h.Opcode.IsReserved(),
+	case h.Masked == p.role.server, h.Rsv != 0 && !p.mayCompress(h), h.Opcode.IsReserved(),
 		h.Opcode.IsControl() && (!h.Fin || h.Length > maxControlPayload), h.Length > 64<<20:
 		p.t.Errorf("peer: got a frame %v from a %s", h, p.role.name)
 		return h, nil, errors.New("broken frame")
@@ -296,6 +301,11 @@ func (p *peer) read() (Header, []byte, error) {
 		payload, _ = maskSlowly(h.Mask, 0, payload)
 	}
 	return h, payload, nil
+}
+
+// mayCompress reports whether h may be marked as that of a compressed message.
+func (p *peer) mayCompress(h Header) bool {
+	return p.c.compression != nil && h.Opcode.IsData() && h.Rsv == RSV1
 }
 
 // want reads a frame with FIN, want's first fragments without.

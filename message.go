@@ -82,8 +82,12 @@ type receiver struct {
 	pos   int       // position in its masking key
 	begun bool      // a data message has begun and its end was not taken
 	kind  Opcode    // of that message: OpText or OpBinary
-	size  int64     // bytes that its frames declared so far
+	size  int64     // bytes of its content so far, or as declared by its frames
 	text  validator // its content, if it is text
+
+	// compressed is set if the message is: its payload is not its content
+	// then. What that inflates to is judged by content and contentEnd.
+	compressed bool
 
 	// discard is set when the rest of the stream is read for its close frame
 	// only: the limit and the content of messages do not matter any more.
@@ -116,8 +120,9 @@ func (r *receiver) header(b []byte) (n int, err error) {
 func (r *receiver) fragment(h Header) error {
 	if h.Opcode.IsData() {
 		r.begun, r.kind, r.size, r.text = true, h.Opcode, 0, validator{}
+		r.compressed = h.Rsv&RSV1 != 0
 	}
-	if r.discard {
+	if r.discard || r.compressed {
 		return nil
 	}
 	// The sum of two lengths may pass 2^63, the difference cannot.
@@ -141,7 +146,7 @@ func (r *receiver) payload(dst, src []byte) error {
 	}
 	r.left -= int64(len(src))
 	if r.checksText() && !r.text.write(dst[:len(src)]) {
-		return invalidText("8.1", "text message with bytes that are not UTF-8")
+		return notText()
 	}
 	if r.left == 0 {
 		return r.frameEnd()
@@ -152,17 +157,41 @@ func (r *receiver) payload(dst, src []byte) error {
 // frameEnd judges what only the end of a frame shows.
 func (r *receiver) frameEnd() error {
 	if r.head.Fin && r.checksText() && !r.text.done() {
-		return invalidText("8.1", "text message that ends inside a code point")
+		return cutText()
 	}
 	return nil
 }
 
-// checksText reports whether the frame under way carries text.
+// checksText reports whether the frame under way carries text as it is.
 func (r *receiver) checksText() bool {
-	return r.kind == OpText && !r.head.Opcode.IsControl() && !r.discard
+	return r.kind == OpText && !r.head.Opcode.IsControl() && !r.compressed && !r.discard
 }
 
-// atEnd reports whether a message has begun and all of it has come. The
+func notText() error { return invalidText("8.1", "text message with bytes that are not UTF-8") }
+func cutText() error { return invalidText("8.1", "text message that ends inside a code point") }
+
+// content judges p, the next bytes of the content of a compressed message. On
+// error p may not be delivered.
+func (r *receiver) content(p []byte) error {
+	if r.limit >= 0 && int64(len(p)) > r.limit-r.size {
+		return fmt.Errorf("%w: a compressed message of more than %d bytes", ErrMessageTooBig, r.limit)
+	}
+	r.size += int64(len(p))
+	if r.kind == OpText && !r.text.write(p) {
+		return notText()
+	}
+	return nil
+}
+
+// contentEnd judges what only the end of a compressed message shows.
+func (r *receiver) contentEnd() error {
+	if r.kind == OpText && !r.text.done() {
+		return cutText()
+	}
+	return nil
+}
+
+// atEnd reports whether a message has begun and all its frames have come. The
 // sequence is between messages from the header of the final frame on.
 func (r *receiver) atEnd() bool {
 	return r.begun && r.opcode == 0 && r.left == 0

@@ -14,26 +14,32 @@ import (
 const pipeCapacity = 64 << 10
 
 // Pipe returns the two ends of a WebSocket connection in memory, the server's
-// first, for tests of code that uses a Conn: no socket, no handshake, the same
-// protocol. Each direction holds 64 KiB, so one goroutine may write at one end
+// first, for tests of code that uses a Conn: no socket, no handshake but for
+// the agreement on compression, the same protocol. Each direction holds 64 KiB, so one goroutine may write at one end
 // and then read at the other. It works inside a [testing/synctest] bubble, and
 // so do all timeouts on it. nil Options stand for the zero value.
 //
 // Pipe panics if the Options cannot be honoured, which Upgrade and Dial report
 // as an error.
 func Pipe(server, client *Options) (*Conn, *Conn) {
+	s, c := pipeOptions(server), pipeOptions(client)
+	atServer, atClient, err := s.Compression.negotiate(c.Compression)
+	if err != nil {
+		panic("websocket: internal error: " + err.Error())
+	}
 	a, b := netPipe()
-	return pipeEnd(a, false, server), pipeEnd(b, true, client)
+	return newConn(context.Background(), a, false, s, agreement{compression: atServer}, nil),
+		newConn(context.Background(), b, true, c, agreement{compression: atClient}, nil)
 }
 
-func pipeEnd(nc net.Conn, client bool, o *Options) *Conn {
+func pipeOptions(o *Options) *Options {
 	if o == nil {
-		o = new(Options)
+		return new(Options)
 	}
 	if err := o.check(); err != nil {
 		panic(err)
 	}
-	return newConn(context.Background(), nc, client, o, "", nil)
+	return o
 }
 
 // netPipe returns two connected ends. Unlike those of net.Pipe they buffer,

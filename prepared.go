@@ -4,16 +4,35 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"sync"
 	"unicode/utf8"
 )
 
 // A Prepared is a message that was encoded once, to be sent to many
-// connections by [Conn.WritePrepared]. It does not change, and any number of
-// goroutines may use it.
+// connections by [Conn.WritePrepared]. Compressed it is once for each window
+// size that was agreed on with one of them. It does not change, and any number
+// of goroutines may use it.
 type Prepared struct {
-	op      Opcode
-	payload []byte
-	frame   []byte // as a server sends it; payload is its end
+	op       Opcode
+	plain    encoding
+	deflated [maxWindowBits + 1]struct { // by window bits
+		once sync.Once
+		encoding
+	}
+}
+
+// An encoding is a message in a frame.
+type encoding struct {
+	frame   []byte // as a server sends it
+	payload []byte // its end; nil: there is no such encoding
+}
+
+func encode(h Header, payload []byte) encoding {
+	var head [MaxHeaderSize]byte
+	h.Length = int64(len(payload))
+	b := AppendHeader(head[:0], h)
+	frame := bytes.Join([][]byte{b, payload}, nil)
+	return encoding{frame: frame, payload: frame[len(b):]}
 }
 
 // Prepare encodes a message, op being [OpText] or [OpBinary], for
@@ -26,17 +45,29 @@ func Prepare(op Opcode, p []byte) (*Prepared, error) {
 	case op == OpText && !utf8.Valid(p):
 		return nil, errInvalidText
 	}
-	var head [MaxHeaderSize]byte
-	h := AppendHeader(head[:0], Header{Fin: true, Opcode: op, Length: int64(len(p))})
-	frame := bytes.Join([][]byte{h, p}, nil)
-	return &Prepared{op: op, payload: frame[len(h):], frame: frame}, nil
+	return &Prepared{op: op, plain: encode(Header{Fin: true, Opcode: op}, p)}, nil
+}
+
+// deflate returns the message compressed for a window, by itself: so it fits
+// into any connection's stream, whatever came before. Its payload is nil if it
+// does not shrink.
+func (m *Prepared) deflate(windowBits int) encoding {
+	z := &m.deflated[windowBits]
+	z.once.Do(func() {
+		d := getDeflater(windowBits, len(m.plain.payload))
+		defer putDeflater(d)
+		if p := d.flush(d.write(nil, m.plain.payload)); len(p) < len(m.plain.payload) {
+			z.encoding = encode(Header{Fin: true, Rsv: RSV1, Opcode: m.op}, p)
+		}
+	})
+	return z.encoding
 }
 
 // WritePrepared sends a message that [Prepare] made, as [Conn.WriteMessage]
 // does. On a server nothing of it is copied; a client has to mask it, with a
 // key of its own each time.
 func (c *Conn) WritePrepared(ctx context.Context, m *Prepared) error {
-	n := int64(len(m.payload))
+	n := int64(len(m.plain.payload))
 	c.out.queued.Add(n)
 	defer c.out.queued.Add(-n)
 
@@ -44,12 +75,26 @@ func (c *Conn) WritePrepared(ctx context.Context, m *Prepared) error {
 		return err
 	}
 	defer unlock(c.out.message)
+	if z := c.out.z; z.wants(len(m.plain.payload)) {
+		if e := m.deflate(z.agreed.WriteWindowBits); e.payload != nil {
+			err := c.writeEncoding(ctx, Header{Fin: true, Rsv: RSV1, Opcode: m.op}, e)
+			if err == nil {
+				z.remember(m.plain.payload)
+			}
+			return err
+		}
+	}
+	return c.writeEncoding(ctx, Header{Fin: true, Opcode: m.op}, m.plain)
+}
+
+// writeEncoding sends e, whose header is h but for its length and mask.
+func (c *Conn) writeEncoding(ctx context.Context, h Header, e encoding) error {
 	if c.client {
-		return c.writeFrame(ctx, m.op, true, m.payload)
+		return c.writeFrame(ctx, h, e.payload)
 	}
 	return c.locked(ctx, func() error {
 		c.armWrite(ctx)
-		sent, err := c.nc.Write(m.frame)
+		sent, err := c.nc.Write(e.frame)
 		c.out.watch.disarm()
 		if err != nil {
 			return c.writeFailed(ctx, sent, err)

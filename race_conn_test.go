@@ -319,7 +319,7 @@ func TestConcurrent_stalledPeer(t *testing.T) {
 					if i%2 == 0 { // live
 						p.c.opts.WriteTimeout = time.Minute
 						go p.c.WritePrepared(context.Background(), m)
-						p.want(OpBinary, string(m.payload))
+						p.want(OpBinary, string(m.plain.payload))
 						return
 					}
 					var err error

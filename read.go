@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"sync/atomic"
@@ -28,6 +29,7 @@ type inbound struct {
 	own  chan struct{} // one slot
 
 	rcv  receiver
+	z    *inflation      // nil unless compression was agreed on
 	ctx  context.Context // of the read method that runs
 	data []byte          // received and not parsed yet: in buf, small or carry
 	buf  *buffer         // from the pool; nil while data is empty
@@ -58,6 +60,10 @@ func (in *inbound) init(c *Conn, behind []byte) {
 	in.own = make(chan struct{}, 1)
 	in.rcv.server = !c.client
 	in.rcv.limit = c.opts.ReadLimit
+	if c.compression != nil {
+		in.z = newInflation(c.compression)
+		in.rcv.rsv = RSV1
+	}
 	in.data = bytes.Clone(behind)
 	in.watch.init(c.nc.SetReadDeadline)
 	if in.rc = rawConn(c.nc); in.rc != nil {
@@ -146,8 +152,14 @@ func (c *Conn) leave() {
 	c.in.watch.disarm()
 	c.in.ctx = nil
 	c.in.tidy()
+	if c.in.z != nil {
+		c.in.z.src.tidy()
+	}
 	c.in.release()
 	c.in.busy.Store(false)
+	if c.ctx.Err() != nil {
+		c.in.abandon()
+	}
 	if ctx != nil {
 		c.over(ctx) // Close may go on now: see there
 	}
@@ -162,7 +174,21 @@ func (in *inbound) release() {
 	}
 }
 
-// tidy gives the buffer back unless it holds more than a few bytes.
+// abandon lets go of the message under way, after the end of the connection,
+// unless another goroutine reads: that does it then. It is called behind every
+// event that can be the last one, see there.
+func (in *inbound) abandon() {
+	select {
+	case in.own <- struct{}{}:
+		if in.z != nil {
+			in.z.end()
+		}
+		in.release()
+	default:
+	}
+}
+
+// tidy gives the buffers back unless they hold more than a few bytes.
 func (in *inbound) tidy() {
 	if in.buf == nil || len(in.data) > len(in.carry) {
 		return
@@ -175,6 +201,9 @@ func (in *inbound) tidy() {
 // take ends the message under way, all of which has come.
 func (in *inbound) take() Opcode {
 	in.rcv.begun = false
+	if in.rcv.compressed {
+		in.z.end()
+	}
 	return in.rcv.kind
 }
 
@@ -199,17 +228,99 @@ func (c *Conn) skipMessage() error {
 	b := getBuffer()
 	defer putBuffer(b)
 	for {
-		if err := c.toPayload(); err != nil {
-			return err
-		}
-		if c.in.rcv.atEnd() {
+		_, err := c.readContent(b[:])
+		if err == io.EOF {
 			c.in.take()
 			return nil
 		}
-		if _, err := c.readPayload(b[:]); err != nil {
+		if err != nil {
 			return err
 		}
 	}
+}
+
+// readContent reads content of the message under way into p, at least a byte,
+// or returns io.EOF at its end.
+func (c *Conn) readContent(p []byte) (int, error) {
+	if c.in.rcv.compressed {
+		return c.inflate(p, true)
+	}
+	if err := c.toPayload(); err != nil {
+		return 0, err
+	}
+	if c.in.rcv.atEnd() {
+		return 0, io.EOF
+	}
+	return c.readPayload(p)
+}
+
+// inflate is readContent for a compressed message. Unless it is to be prompt,
+// it waits for as much of the message as a buffer holds.
+func (c *Conn) inflate(p []byte, prompt bool) (int, error) {
+	in := &c.in
+	for {
+		if in.z.begun() {
+			n, err := in.z.read(p)
+			if err != errMore {
+				return c.inflated(p[:n], err)
+			}
+		}
+		if err := c.gather(prompt); err != nil {
+			return 0, err
+		}
+		if !in.z.begun() {
+			in.z.begin()
+		}
+	}
+}
+
+// inflated judges p, content of the message under way, and err.
+func (c *Conn) inflated(p []byte, err error) (int, error) {
+	switch {
+	case err == nil:
+		err = c.in.rcv.content(p)
+	case err == io.EOF:
+		if err := c.in.rcv.contentEnd(); err != nil {
+			return 0, c.fail(err)
+		}
+		return 0, io.EOF
+	}
+	if err != nil {
+		return 0, c.fail(err)
+	}
+	return len(p), nil
+}
+
+// gather reads compressed bytes of the message under way: all that are still
+// to come, or a full buffer; if it is to be prompt, at most those of a frame.
+func (c *Conn) gather(prompt bool) error {
+	in, src := &c.in, &c.in.z.src
+	for !src.isFull() {
+		src.tidy() // before a wait
+		if err := c.toPayload(); err != nil {
+			return err
+		}
+		if in.rcv.left > 0 {
+			if len(in.data) == 0 && src.buf == nil {
+				if err := c.fill(); err != nil {
+					return err
+				}
+			}
+			n, err := c.readPayload(src.room())
+			if err != nil {
+				return err
+			}
+			src.gather(n)
+		}
+		if in.rcv.atEnd() {
+			src.final = true
+			return nil
+		}
+		if prompt && in.rcv.left == 0 {
+			return nil
+		}
+	}
+	return nil
 }
 
 // toPayload reads on until payload of a message is next, or the message is at
@@ -335,6 +446,9 @@ func (c *Conn) appendMessage(dst []byte) ([]byte, error) {
 // or to the point where the read is cut short.
 func (c *Conn) appendPayload(dst []byte) ([]byte, error) {
 	in, start := &c.in, len(dst)
+	if in.rcv.compressed {
+		return c.appendInflated(dst)
+	}
 	for {
 		if err := c.toPayload(); err != nil {
 			return dst, err
@@ -350,6 +464,30 @@ func (c *Conn) appendPayload(dst []byte) ([]byte, error) {
 		dst = dst[:len(dst)+n]
 		if err != nil {
 			return dst, err
+		}
+	}
+}
+
+// appendInflated is appendPayload for a compressed message.
+func (c *Conn) appendInflated(dst []byte) ([]byte, error) {
+	start := len(dst)
+	for {
+		p := dst[len(dst):cap(dst)]
+		full := len(p) == 0
+		if full { // it may be the end: do not grow for that
+			p = c.in.z.probe[:]
+		}
+		n, err := c.inflate(p, false)
+		switch {
+		case err == io.EOF:
+			return dst, nil
+		case err != nil:
+			return dst, err
+		case full:
+			more := max(3*(len(dst)-start), firstGrowth)
+			dst = append(slices.Grow(dst, min(more, math.MaxInt-len(dst))), p[:n]...)
+		default:
+			dst = dst[:len(dst)+n]
 		}
 	}
 }

@@ -74,17 +74,10 @@ func (c *Conn) readStream(p []byte) (int, error) {
 		in.partial = in.partial[n:]
 		return n, nil
 	}
-	for {
-		if err := c.toPayload(); err != nil {
-			return 0, err
-		}
-		if in.rcv.atEnd() {
-			in.take()
-			in.stream = nil
-			return 0, io.EOF
-		}
-		if n, err := c.readPayload(p); n > 0 || err != nil {
-			return n, err
-		}
+	n, err := c.readContent(p)
+	if err == io.EOF {
+		in.take()
+		in.stream = nil
 	}
+	return n, err
 }

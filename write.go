@@ -31,6 +31,8 @@ type outbound struct {
 	vec   [2][]byte
 	bufs  net.Buffers
 
+	z *deflation // behind message; nil unless compression was agreed on
+
 	queued atomic.Int64 // bytes for BufferedAmount
 
 	// The pong that is owed. "If an endpoint receives a Ping frame and has
@@ -48,6 +50,9 @@ func (out *outbound) init(c *Conn) {
 	out.message = make(chan struct{}, 1)
 	out.frame = make(chan struct{}, 1)
 	out.watch.init(c.nc.SetWriteDeadline)
+	if c.compression != nil {
+		out.z = &deflation{agreed: c.compression}
+	}
 	switch c.nc.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		out.vectored, out.exact = true, true
@@ -87,7 +92,7 @@ func (c *Conn) WriteMessage(ctx context.Context, op Opcode, p []byte) error {
 		return err
 	}
 	defer unlock(c.out.message)
-	return c.writeFrame(ctx, op, true, p)
+	return c.writeWhole(ctx, op, p)
 }
 
 // WriteText is [Conn.WriteMessage] for a text message in a string.
@@ -103,16 +108,37 @@ func (c *Conn) WriteText(ctx context.Context, s string) error {
 // operating system, as the browsers' bufferedAmount does.
 func (c *Conn) BufferedAmount() int { return int(c.out.queued.Load()) }
 
-// writeFrame sends a frame of a data message; the caller holds out.message.
-func (c *Conn) writeFrame(ctx context.Context, op Opcode, fin bool, p []byte) error {
-	return c.locked(ctx, func() error {
-		return c.sendFrame(ctx, Header{Fin: fin, Opcode: op, Length: int64(len(p))}, p)
-	})
+// writeWhole sends a message in one frame, compressed if that is agreed on and
+// makes it shorter; the caller holds out.message.
+func (c *Conn) writeWhole(ctx context.Context, op Opcode, p []byte) error {
+	h := Header{Fin: true, Opcode: op}
+	if !c.out.z.wants(len(p)) {
+		return c.writeFrame(ctx, h, p)
+	}
+	b := getBuffer()
+	defer putBuffer(b)
+	z := c.out.z.deflate(b[:0], p)
+	if len(z) >= len(p) {
+		return c.writeFrame(ctx, h, p) // the peer's window will not have it, and ours has not
+	}
+	h.Rsv = RSV1
+	if err := c.writeFrame(ctx, h, z); err != nil {
+		return err
+	}
+	c.out.z.remember(p)
+	return nil
+}
+
+// writeFrame sends a frame with header h, but for its length and mask. For a
+// frame of a data message the caller holds out.message.
+func (c *Conn) writeFrame(ctx context.Context, h Header, p []byte) error {
+	h.Length = int64(len(p))
+	return c.locked(ctx, func() error { return c.sendFrame(ctx, h, p) })
 }
 
 // writeControl sends a control frame.
 func (c *Conn) writeControl(ctx context.Context, op Opcode, p []byte) error {
-	return c.writeFrame(ctx, op, true, p)
+	return c.writeFrame(ctx, Header{Fin: true, Opcode: op}, p)
 }
 
 // locked calls send with out.frame held, if the connection is still open.

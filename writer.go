@@ -13,7 +13,8 @@ const fragmentSize = bufferSize - MaxHeaderSize
 
 // A MessageWriter sends one message in fragments. It gathers what is written
 // and sends a fragment whenever 16 KiB are full; a message that is smaller
-// goes out in a single frame. Control frames pass between the fragments; other
+// goes out in a single frame. If compression was agreed on, fragments are
+// compressed, and leave, one by one. Control frames pass between the fragments; other
 // messages wait until Close or Abort, one of which must be called. One
 // goroutine at a time may use it. See RFC 6455, section 5.4.
 type MessageWriter struct {
@@ -27,6 +28,8 @@ type MessageWriter struct {
 	queued int64   // bytes counted in out.queued
 	sent   bool    // a fragment has left
 	err    error   // why the message cannot be completed
+
+	deflater *deflater // of a compressed message that has more than one fragment
 }
 
 // NextWriter begins a message, op being [OpText] or [OpBinary], that is
@@ -56,14 +59,14 @@ func (w *MessageWriter) Write(p []byte) (int, error) {
 	if k == len(p) {
 		return k, nil
 	}
-	if err := w.fragment(false); err != nil {
+	if err := w.fragment(more); err != nil {
 		return 0, err
 	}
 	if rest := p[k:]; len(rest) < fragmentSize {
 		w.n = copy(w.buf[:], rest)
 		return len(p), nil
 	}
-	if err := w.send(p[k:], false); err != nil {
+	if err := w.send(p[k:], more); err != nil {
 		return k, err
 	}
 	return len(p), nil
@@ -77,7 +80,7 @@ func (w *MessageWriter) ReadFrom(r io.Reader) (int64, error) {
 			return total, w.failed()
 		}
 		if w.n == fragmentSize {
-			if err := w.fragment(false); err != nil {
+			if err := w.fragment(more); err != nil {
 				return total, err
 			}
 		}
@@ -96,8 +99,8 @@ func (w *MessageWriter) ReadFrom(r io.Reader) (int64, error) {
 	}
 }
 
-// Flush sends what has been gathered, as a fragment; with nothing gathered it
-// does nothing.
+// Flush sends what has been gathered, as a fragment, and all that the peer
+// needs to make use of it; with nothing gathered it does nothing.
 func (w *MessageWriter) Flush() error {
 	if w.err != nil || w.buf == nil {
 		return w.failed()
@@ -105,7 +108,7 @@ func (w *MessageWriter) Flush() error {
 	if w.n == 0 {
 		return nil
 	}
-	return w.fragment(false)
+	return w.fragment(flush)
 }
 
 // Close completes the message: it sends the final fragment. If a write failed
@@ -119,7 +122,7 @@ func (w *MessageWriter) Close() error {
 		w.err = errInvalidText
 	}
 	if w.err == nil {
-		w.fragment(true)
+		w.fragment(last)
 	}
 	if err := w.err; err != nil {
 		w.Abort()
@@ -170,16 +173,25 @@ func (w *MessageWriter) failed() error {
 	return errWriterDone
 }
 
+// An urgency says what follows a fragment.
+type urgency int
+
+const (
+	more  urgency = iota // another one
+	flush                // perhaps nothing for long
+	last                 // the next message
+)
+
 // fragment sends what has been gathered.
-func (w *MessageWriter) fragment(fin bool) error {
+func (w *MessageWriter) fragment(u urgency) error {
 	p := w.buf[:w.n]
 	w.n = 0
-	return w.send(p, fin)
+	return w.send(p, u)
 }
 
-// send sends a fragment with payload p.
-func (w *MessageWriter) send(p []byte, fin bool) error {
-	if err := w.c.writeFrame(w.ctx, w.op, fin, p); err != nil {
+// send sends a fragment with content p.
+func (w *MessageWriter) send(p []byte, u urgency) error {
+	if err := w.frame(p, u); err != nil {
 		w.err = err
 		return err
 	}
@@ -189,10 +201,64 @@ func (w *MessageWriter) send(p []byte, fin bool) error {
 	return nil
 }
 
+// frame sends a fragment by one of three ways: as the whole message, as a part
+// of a compressed one, or as it is.
+func (w *MessageWriter) frame(p []byte, u urgency) error {
+	c := w.c
+	if !w.sent && u == last {
+		return c.writeWhole(w.ctx, w.op, p)
+	}
+	if !w.sent && c.out.z != nil {
+		w.deflater = c.out.z.borrow(1 << maxWindowBits)
+	}
+	if w.deflater != nil {
+		return w.deflate(p, u)
+	}
+	return c.writeFrame(w.ctx, Header{Fin: u == last, Opcode: w.op}, p)
+}
+
+// deflate sends p compressed, in fragments.
+func (w *MessageWriter) deflate(p []byte, u urgency) error {
+	for len(p) > fragmentSize {
+		if err := w.deflateFragment(p[:fragmentSize], more); err != nil {
+			return err
+		}
+		p = p[fragmentSize:]
+	}
+	return w.deflateFragment(p, u)
+}
+
+func (w *MessageWriter) deflateFragment(p []byte, u urgency) error {
+	c, d := w.c, w.deflater
+	b := getBuffer()
+	defer putBuffer(b)
+	z := d.write(b[:0], p)
+	switch u {
+	case flush:
+		z = append(d.flush(z), inflateTail[:4]...)
+	case last:
+		z = d.flush(z)
+	}
+	h := Header{Fin: u == last, Opcode: w.op}
+	if !w.sent {
+		h.Rsv = RSV1
+	}
+	if err := c.writeFrame(w.ctx, h, z); err != nil {
+		return err
+	}
+	w.op, w.sent = OpContinuation, true
+	d.remember(p)
+	return nil
+}
+
 // release lets other messages pass.
 func (w *MessageWriter) release() {
 	w.c.out.queued.Add(-w.queued)
 	putBuffer(w.buf)
 	w.buf = nil
+	if w.deflater != nil {
+		w.deflater.pending = bitBuffer{} // of a message that was aborted
+		w.c.out.z.giveBack(w.deflater)
+	}
 	unlock(w.c.out.message)
 }
