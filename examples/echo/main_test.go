@@ -81,6 +81,34 @@ func TestEcho(t *testing.T) {
 	}
 }
 
+// With -compress a client that offers compression has it, and others go
+// without; and without -compress nobody has it.
+func TestCompress(t *testing.T) {
+	for _, args := range [][]string{nil, {"-compress"}} {
+		url, stop := start(t, args...)
+		for _, offer := range []*websocket.Compression{nil, {}} {
+			d := websocket.Dialer{Options: websocket.Options{Compression: offer}}
+			c, resp, err := d.Dial(t.Context(), url+"ws")
+			if err != nil {
+				t.Fatal(err)
+			}
+			agreed := resp.Header.Get("Sec-WebSocket-Extensions")
+			if want := offer != nil && args != nil; strings.HasPrefix(agreed, "permessage-deflate") != want || (c.Compression() != nil) != want {
+				t.Errorf("echo %q, client with %v: agreed on %q, %v, want compression = %t", args, offer, agreed, c.Compression(), want)
+			}
+			text := strings.Repeat("compressible ", 100)
+			if err := c.WriteText(t.Context(), text); err != nil {
+				t.Fatal(err)
+			}
+			if _, got, err := c.ReadMessage(t.Context()); err != nil || string(got) != text {
+				t.Errorf("echo = %.30q, %v, want %.30q", got, err, text)
+			}
+			c.Close(websocket.StatusNormalClosure, "")
+		}
+		stop()
+	}
+}
+
 func TestPage(t *testing.T) {
 	url, _ := start(t)
 	for file, want := range map[string]string{"": "<h1>WebSocket echo</h1>", "app.js": "new WebSocket", "style.css": ".row"} {

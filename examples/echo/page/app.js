@@ -163,6 +163,7 @@ function show() {
   $("state").dataset.state = state;
   $("buffered").textContent = bytes(socket === null ? 0 : socket.bufferedAmount);
   $("protocol").textContent = (socket && socket.protocol) || "–";
+  $("extensions").textContent = (socket && socket.extensions) || "–";
   $("sent").textContent = sent;
   $("received").textContent = received;
   $("rtt").textContent = trips.length ? milliseconds([...trips].sort((a, b) => a - b)[trips.length >> 1]) : "–";
