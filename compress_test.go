@@ -114,3 +114,55 @@ func roundTrip(t *testing.T, c *Conn, i int, pieces [][]byte) {
 		t.Fatalf("message %d by %s: %d bytes of %d came back, equal = %t, error = %v", i, way.name, len(got), len(want), bytes.Equal(got, want), err)
 	}
 }
+
+// FuzzNegotiation: whatever a peer offers or answers, what is agreed on keeps
+// to the settings of this side and to what the peer said, and nothing that is
+// not well-formed is agreed on.
+func FuzzNegotiation(f *testing.F) {
+	for _, line := range []string{
+		"permessage-deflate",
+		"permessage-deflate; client_max_window_bits",
+		"permessage-deflate; server_max_window_bits=10; client_max_window_bits=9, permessage-deflate; server_no_context_takeover",
+		"permessage-deflate; server_max_window_bits=7, permessage-deflate; client_no_context_takeover; server_max_window_bits=\"8\"",
+		"permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+		"x-webkit-deflate-frame, permessage-deflate; x",
+	} {
+		f.Add(line, uint8(0), uint8(12), uint8(12))
+		f.Add(line, uint8(3), uint8(8), uint8(15))
+	}
+	f.Fuzz(func(t *testing.T, line string, flags, write, read uint8) {
+		list, err := parseExtensions([]string{line})
+		if err != nil {
+			return
+		}
+		o := Compression{NoWriteTakeover: flags&1 != 0, NoReadTakeover: flags&2 != 0, WriteWindowBits: 8 + int(write%8), ReadWindowBits: 8 + int(read%8)}
+		agreed, answer := o.accept(list)
+		if agreed != nil {
+			keepsTo(t, o, *agreed)
+			if back, err := parseExtensions([]string{answer}); err != nil || len(back) != 1 || back[0].name != permessageDeflate {
+				t.Errorf("%q is answered with %q, want one extension", line, answer)
+			}
+		}
+		agreed, err = o.agree(list)
+		if err != nil || agreed == nil {
+			return
+		}
+		keepsTo(t, o, *agreed)
+		var said deflateParams
+		if len(list) != 1 || said.parse(list[0]) != nil || said.clientBits == anyBits ||
+			said.clientBits > 0 && agreed.WriteWindowBits > said.clientBits || said.clientNoTakeover && !agreed.NoWriteTakeover ||
+			said.serverNoTakeover != agreed.NoReadTakeover {
+			t.Errorf("the answer %q to %v is taken for %v", line, o, *agreed)
+		}
+	})
+}
+
+// keepsTo checks that what was agreed on is within the settings of this side.
+func keepsTo(t *testing.T, o, agreed Compression) {
+	t.Helper()
+	if agreed.WriteWindowBits < minWindowBits || agreed.WriteWindowBits > o.WriteWindowBits ||
+		agreed.ReadWindowBits < minWindowBits || !agreed.NoReadTakeover && agreed.ReadWindowBits > o.ReadWindowBits ||
+		o.NoWriteTakeover && !agreed.NoWriteTakeover || o.NoReadTakeover && !agreed.NoReadTakeover {
+		t.Errorf("agreed on %v, set was %v", agreed, o)
+	}
+}
