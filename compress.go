@@ -27,7 +27,8 @@ type Compression struct {
 	// Shorter ones, and those that do not shrink, are sent as they are.
 	// 0 means 32 with takeover and 256 without; 1: all. (JSON and chat of
 	// these sizes shrank to 48-66 %, and to 52-59 % without takeover, where
-	// 128 bytes shrank to 64-86 %.)
+	// 128 bytes shrank to 64-86 %.) What a [MessageWriter] sends in several
+	// fragments, whose size is not known before, is compressed in any case.
 	Threshold int
 
 	// NoWriteTakeover makes every message we send stand for itself: it does

@@ -315,7 +315,7 @@ func receiveAll(t *testing.T, nc *fuzzConn, server bool, calls []byte) history {
 	t.Helper()
 	var h history
 	nc.t, nc.server, nc.history = t, server, &h
-	c := newConn(context.Background(), nc, !server, &Options{ReadLimit: fuzzLimit, WriteTimeout: -1}, agreement{}, nil)
+	c := newConn(context.Background(), nc, !server, &Options{ReadLimit: fuzzLimit, WriteTimeout: -1}, agreement{compression: nc.compression}, nil)
 	p := &program{c: c, calls: calls}
 	var err error
 	for err == nil {
@@ -427,6 +427,7 @@ type fuzzConn struct {
 	first       int    // size of the first piece, if not 0
 	stops       bool   // a timeout comes when stopAt bytes are left
 	stopAt      int
+	compression *Compression // that is agreed on
 
 	t         *testing.T
 	server    bool // whoever uses the connection is the server

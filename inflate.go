@@ -172,7 +172,7 @@ func (fl *inflater) begin(src *deflateSource, past *slidingWindow) {
 	fl.reset()
 }
 
-func (fl *inflater) reset() { fl.flate.(flate.Resetter).Reset(fl.src, fl.used.b) }
+func (fl *inflater) reset() { fl.flate.(flate.Resetter).Reset(fl.src, fl.used.last()) }
 
 // read reads content of the message into p, at least a byte, or returns io.EOF
 // at its end.
@@ -312,6 +312,9 @@ type slidingWindow struct {
 	b    []byte
 	size int
 }
+
+// last returns the window.
+func (w *slidingWindow) last() []byte { return w.b[max(0, len(w.b)-w.size):] }
 
 // add puts p to the end of the stream.
 func (w *slidingWindow) add(p []byte) {
