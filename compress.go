@@ -41,9 +41,9 @@ type Compression struct {
 	// many bytes back a message may refer, 8 to 15. 0 means 12; for writing
 	// without takeover it means 15. The peer may ask for less, and is obeyed.
 	//
-	// With takeover, writing holds 8 KiB and not more than twice the window
-	// (12.6 KiB for 12 bits, 68 KiB for 15), and reading holds the window and
-	// an eighth of it (4.5 KiB; 36 KiB). A peer that cannot bound its window
+	// With takeover, writing holds 1.3 KiB for 8 bits, 12.5 KiB for 12 and 68
+	// KiB for 15: 8 KiB and twice the window at most. Reading holds the window
+	// and an eighth of it: 0.3, 4.5 and 36 KiB. A peer that cannot bound its window
 	// to ReadWindowBits is asked for NoReadTakeover instead, so that what is
 	// held is bounded in any case. Without takeover ReadWindowBits means
 	// nothing.
