@@ -31,6 +31,11 @@ type Compression struct {
 	// fragments, whose size is not known before, is compressed in any case.
 	Threshold int
 
+	// Thorough makes the search for repeats in messages of more than 4 KiB as
+	// thorough as in smaller ones: JSON of 16 KiB comes out a ninth shorter,
+	// for half as much time again. What is [Prepare]d is always searched so.
+	Thorough bool
+
 	// NoWriteTakeover makes every message we send stand for itself: it does
 	// not refer to those before it. Small messages then shrink little, and
 	// nothing is held between them. NoReadTakeover asks the same of the peer,

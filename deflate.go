@@ -26,6 +26,11 @@ const (
 	// larger one, codes of its own make repeats so cheap that fewer of them
 	// save nothing.
 	growBlock = 512
+
+	// thoroughBlock is the size in bytes up to which a block is searched
+	// thoroughly in any case. With the quick search 1 KiB of JSON takes a fifth
+	// less time, but comes out as 24.7 % with takeover and not as 21.4 %.
+	thoroughBlock = 4096
 )
 
 // A deflater compresses the messages of one direction of a connection with
@@ -40,10 +45,8 @@ const (
 // What was written and not remembered leaves no trace, so to send a message
 // of one chunk uncompressed after all, drop the output of write and flush.
 type deflater struct {
-	// history is the end of what the peer's inflater has seen: its last
-	// window bytes, and some more, so as to move them only now and then.
-	history []byte
-	window  int // bytes; no repeat is from further back
+	past     slidingWindow // what the peer's inflater has seen; no repeat is from further back
+	thorough bool          // large blocks are searched as small ones are
 
 	// table has, for every hash of minMatch bytes, the position where they
 	// were last seen, modulo 2^16. Nothing in it is trusted. An entry that
@@ -52,7 +55,7 @@ type deflater struct {
 	// positions may wrap around, and nothing counts a connection's bytes.
 	table []uint16
 	shift uint   // from a 32-bit hash to an index of table
-	base  uint16 // position of the first byte after history
+	base  uint16 // position of the first byte after past
 
 	pending bitBuffer // bits of the last byte of output, while it is not full
 }
@@ -60,8 +63,8 @@ type deflater struct {
 // newDeflater returns a deflater with a window of 2^windowBits bytes, 8 to 15.
 func newDeflater(windowBits int) *deflater {
 	d := &deflater{
-		window: 1 << windowBits,
-		table:  make([]uint16, 1<<min(windowBits+1, max(12, windowBits-1))),
+		past:  slidingWindow{size: 1 << windowBits},
+		table: make([]uint16, 1<<min(windowBits+1, max(12, windowBits-1))),
 	}
 	d.reset(len(d.table))
 	return d
@@ -83,7 +86,7 @@ func getDeflater(windowBits, size int) *deflater {
 
 // putDeflater takes back what getDeflater lent.
 func putDeflater(d *deflater) {
-	deflaterPools[bits.Len(uint(d.window))-1].Put(d)
+	deflaterPools[bits.Len(uint(d.past.size))-1].Put(d)
 }
 
 // reset makes d as good as new for a stream of about size bytes. Only so much
@@ -95,7 +98,7 @@ func (d *deflater) reset(size int) {
 	clear(d.table[:1<<n])
 	d.shift = uint(32 - n)
 	d.base = 1 << 15 // as far as can be from the zeros in the table
-	d.history = d.history[:0]
+	d.past.b = d.past.b[:0]
 	d.pending = bitBuffer{}
 }
 
@@ -106,7 +109,11 @@ func (d *deflater) write(dst, src []byte) []byte {
 	c := coderPool.Get().(*coder)
 	for from := 0; from < len(src); {
 		to := min(from+maxBlock, len(src))
-		c.repeats = d.parse(c.repeats[:0], src, from, to)
+		if d.thorough || to-from <= thoroughBlock {
+			c.repeats = d.parse(c.repeats[:0], src, from, to)
+		} else {
+			c.repeats = d.parseQuickly(c.repeats[:0], src, from, to)
+		}
 		dst, d.pending = c.block(dst, d.pending, src[from:to])
 		from = to
 	}
@@ -128,23 +135,11 @@ func (d *deflater) flush(dst []byte) []byte {
 	return dst
 }
 
-// remember makes src, all of the last write, part of the history that later
-// writes refer to. The caller has sent it or is sure to; it cannot be undone.
+// remember makes src, all of the last write, part of what later writes refer
+// to. The caller has sent it or is sure to; it cannot be undone.
 func (d *deflater) remember(src []byte) {
 	d.base += uint16(len(src))
-	if d.history == nil {
-		d.history = make([]byte, 0, d.window+d.window/8)
-	}
-	if len(src) >= d.window {
-		d.history = append(d.history[:0], src[len(src)-d.window:]...)
-		return
-	}
-	if len(d.history)+len(src) > cap(d.history) {
-		keep := d.window - len(src)
-		copy(d.history, d.history[len(d.history)-keep:])
-		d.history = d.history[:keep]
-	}
-	d.history = append(d.history, src...)
+	d.past.add(src)
 }
 
 // A repeat is a part of a block: literals, which stand for themselves, and
@@ -193,6 +188,41 @@ func (d *deflater) parse(list []repeat, src []byte, from, to int) []repeat {
 	return append(list, repeat{literals: uint16(to - lit)})
 }
 
+// parseQuickly is parse for large blocks: 16 KiB of JSON take a third less
+// time, and come out as 21.9 % and not as 19.4 %. The places it compares are
+// where six bytes were last seen: so what it finds is mostly long, and worth
+// taking as it is. Only its start is looked for.
+func (d *deflater) parseQuickly(list []repeat, src []byte, from, to int) []repeat {
+	i, lit := from, from
+	for i+8 <= to {
+		v := binary.LittleEndian.Uint64(src[i:])
+		slot := d.slotOfSix(v)
+		length, distance := 0, int(d.base+uint16(i)-*slot)
+		*slot = d.base + uint16(i)
+		if d.reaches(i, distance) {
+			length = d.extend(src, i, to, uint32(v), distance)
+		}
+		if length == 0 {
+			i += 1 + (i-lit)>>5
+			continue
+		}
+		end := i + length
+		i = d.before(src, i, max(lit, end-maxMatch), distance)
+		list = append(list, repeat{uint16(i - lit), uint16(end - i), uint16(distance)})
+		if k := end - 2; k+8 <= to {
+			*d.slotOfSix(binary.LittleEndian.Uint64(src[k:])) = d.base + uint16(k)
+		}
+		i, lit = end, end
+	}
+	return append(list, repeat{literals: uint16(to - lit)})
+}
+
+// slotOfSix returns the entry of the table for the first six of the bytes v.
+func (d *deflater) slotOfSix(v uint64) *uint16 {
+	const factor = 0x9E3779B97F4A7C15 // as hashFactor
+	return &d.table[uint32(v<<16*factor>>32)>>(d.shift&31)]
+}
+
 // match returns the repeat that begins with src[i] and goes to src[to] at
 // most, or length 0, and enters i into the table. parse does the same in
 // line, where it mostly finds nothing.
@@ -221,7 +251,7 @@ func (d *deflater) swap(v uint32, i int) int {
 
 // reaches reports whether the peer's window has a byte that many before i.
 func (d *deflater) reaches(i, distance int) bool {
-	return uint(distance-1) < uint(min(i+len(d.history), d.window))
+	return uint(distance-1) < uint(min(i+len(d.past.b), d.past.size))
 }
 
 // extend returns how many of the bytes from src[i], to src[to] at most, were
@@ -235,13 +265,13 @@ func (d *deflater) extend(src []byte, i, to int, v uint32, distance int) int {
 		}
 		return minMatch + commonPrefix(src[j+minMatch:], src[i+minMatch:to])
 	}
-	j := i - distance + len(d.history)
-	if j+minMatch > len(d.history) || binary.LittleEndian.Uint32(d.history[j:]) != v {
+	j := i - distance + len(d.past.b)
+	if j+minMatch > len(d.past.b) || binary.LittleEndian.Uint32(d.past.b[j:]) != v {
 		return 0
 	}
-	length := minMatch + commonPrefix(d.history[j+minMatch:], src[i+minMatch:to])
-	if j+length == len(d.history) {
-		length += commonPrefix(src, src[i+length:to]) // history goes on in src
+	length := minMatch + commonPrefix(d.past.b[j+minMatch:], src[i+minMatch:to])
+	if j+length == len(d.past.b) {
+		length += commonPrefix(src, src[i+length:to]) // past goes on in src
 	}
 	return length
 }
@@ -297,7 +327,7 @@ func (d *deflater) before(src []byte, i, low, distance int) int {
 	for i > low && i > distance && src[i-1] == src[i-1-distance] {
 		i--
 	}
-	for h := i - distance + len(d.history); i > low && i <= distance && h > 0 && src[i-1] == d.history[h-1]; h-- {
+	for h := i - distance + len(d.past.b); i > low && i <= distance && h > 0 && src[i-1] == d.past.b[h-1]; h-- {
 		i--
 	}
 	return i

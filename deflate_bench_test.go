@@ -79,12 +79,15 @@ func BenchmarkDeflate(b *testing.B) {
 				return len(buf)
 			})
 		}
-		run("takeover=false/bits=15", func(m []byte) int {
-			d := getDeflater(15, len(m))
-			buf = d.flush(d.write(buf[:0], m))
-			putDeflater(d)
-			return len(buf)
-		})
+		for _, thorough := range []bool{false, true} {
+			run(fmt.Sprintf("takeover=false/bits=15/thorough=%t", thorough), func(m []byte) int {
+				d := getDeflater(15, len(m))
+				d.thorough = thorough
+				buf = d.flush(d.write(buf[:0], m))
+				putDeflater(d)
+				return len(buf)
+			})
+		}
 		for _, level := range []int{1, 6} {
 			w, err := flate.NewWriter(&std, level)
 			if err != nil {

@@ -300,6 +300,7 @@ func TestDeflater_streams(t *testing.T) {
 				if i%50 == 49 {
 					m = anyMessage(rnd, 150000)
 				}
+				d.thorough = rnd.Intn(2) == 0
 				if rnd.Intn(4) == 0 {
 					deflateMessage(d, false, m) // and sent as it is
 				}
@@ -307,13 +308,14 @@ func TestDeflater_streams(t *testing.T) {
 				want = append(want, m...)
 
 				alone := getDeflater(windowBits, len(m))
+				alone.thorough = d.thorough
 				out := append(deflateMessage(alone, false, cut(rnd, m, 4)...), syncTail...)
 				putDeflater(alone)
 				checkStream(t, windowBits, out, m)
 			}
 			checkStream(t, windowBits, stream, want)
-			if n := len(d.history); n < d.window || !bytes.HasSuffix(want, d.history) {
-				t.Errorf("a history of %d bytes, want the last %d at least", n, d.window)
+			if n := len(d.past.b); n < d.past.size || !bytes.HasSuffix(want, d.past.b) {
+				t.Errorf("a history of %d bytes, want the last %d at least", n, d.past.size)
 			}
 		})
 	}
@@ -404,8 +406,8 @@ func TestDeflater_forgets(t *testing.T) {
 	if got := deflateMessage(d, true, m[:2]); !bytes.Equal(got, deflateMessage(newDeflater(12), true, m[:2])) {
 		t.Errorf("after a message dropped: % x", got)
 	}
-	if string(d.history) != string(m[:2]) {
-		t.Errorf("history = %q, want %q", d.history, m[:2])
+	if string(d.past.b) != string(m[:2]) {
+		t.Errorf("history = %q, want %q", d.past.b, m[:2])
 	}
 }
 
@@ -417,7 +419,7 @@ func TestDeflater_memory(t *testing.T) {
 		for range 10 {
 			deflateMessage(d, true, anyMessage(rnd, 3<<windowBits))
 		}
-		size := int(unsafe.Sizeof(*d)) + cap(d.history) + int(unsafe.Sizeof(d.table[0]))*cap(d.table)
+		size := int(unsafe.Sizeof(*d)) + cap(d.past.b) + int(unsafe.Sizeof(d.table[0]))*cap(d.table)
 		if limit := 2<<windowBits + 8<<10; size > limit {
 			t.Errorf("bits=%d: %d bytes, want %d at most", windowBits, size, limit)
 		}
@@ -632,9 +634,15 @@ func FuzzDeflate(f *testing.F) {
 	f.Add([]byte("Hello, Hello, Hello"), []byte("\x05\x87\x03"), byte(8))
 	f.Add(jsonText(rand.New(rand.NewSource(1)), 2000), bytes.Repeat([]byte("\x3f\x7f\xbf"), 12), byte(4))
 	f.Add(bytes.Repeat([]byte("ab"), 800), []byte("\xff\x40\xff\x40\xff"), byte(1))
+	f.Add(jsonText(rand.New(rand.NewSource(2)), 700), []byte("\x20\xa0\x3f"), byte(16+5))
+	f.Add(jsonText(rand.New(rand.NewSource(3)), 9000), []byte("\x20\x7f"), byte(16+8+4))
 	f.Fuzz(func(t *testing.T, data, splits []byte, windowBits byte) {
 		bits := 8 + int(windowBits%8)
 		d := newDeflater(bits)
+		d.thorough = windowBits&8 != 0
+		if windowBits&16 != 0 { // large enough for the quick search
+			data = bytes.Repeat(data, 1+2*thoroughBlock/(1+len(data)))
+		}
 		var stream, want []byte
 		whole := true // nothing is under way
 		for i := 0; i <= len(splits); i++ {

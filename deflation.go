@@ -28,13 +28,15 @@ func (z *deflation) remember(message []byte) {
 
 // borrow returns the deflater for a message of about size bytes.
 func (z *deflation) borrow(size int) *deflater {
+	d := z.kept
 	if z.agreed.NoWriteTakeover {
-		return getDeflater(z.agreed.WriteWindowBits, size)
+		d = getDeflater(z.agreed.WriteWindowBits, size)
+	} else if d == nil {
+		d = newDeflater(z.agreed.WriteWindowBits)
+		z.kept = d
 	}
-	if z.kept == nil {
-		z.kept = newDeflater(z.agreed.WriteWindowBits)
-	}
-	return z.kept
+	d.thorough = z.agreed.Thorough
+	return d
 }
 
 // giveBack ends the use of a deflater.

@@ -370,7 +370,7 @@ func TestDeflation_concurrent(t *testing.T) {
 func TestCompression_held(t *testing.T) {
 	held := func(c *Conn) (n int) {
 		if d := c.out.z.kept; d != nil {
-			n += cap(d.history) + 2*cap(d.table)
+			n += cap(d.past.b) + 2*cap(d.table)
 		}
 		return n + cap(c.in.z.past.b)
 	}

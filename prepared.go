@@ -56,6 +56,7 @@ func (m *Prepared) deflate(windowBits int) encoding {
 	z.once.Do(func() {
 		d := getDeflater(windowBits, len(m.plain.payload))
 		defer putDeflater(d)
+		d.thorough = true // it is done but once
 		if p := d.flush(d.write(nil, m.plain.payload)); len(p) < len(m.plain.payload) {
 			z.encoding = encode(Header{Fin: true, Rsv: RSV1, Opcode: m.op}, p)
 		}
