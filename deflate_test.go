@@ -321,6 +321,39 @@ func TestDeflater_streams(t *testing.T) {
 	}
 }
 
+// Blocks of all kinds that begin at any bit, with runs of literals whose codes
+// are as long as codes can be, are read as they were written.
+func TestCoder_bits(t *testing.T) {
+	fibonacci := make([]byte, 0, 4096) // for the longest codes there are
+	for a, b, v := 1, 1, byte(0); len(fibonacci)+a < 2000; a, b, v = b, a+b, v+1 {
+		fibonacci = append(fibonacci, bytes.Repeat([]byte{v}, a)...)
+	}
+	for before := range 8 {
+		for n := range 40 {
+			for _, src := range [][]byte{bytes.Repeat([]byte{0xff}, n), fibonacci[:50*n]} {
+				var out, want []byte
+				var b bitBuffer
+				write := func(src []byte) {
+					c := coder{repeats: []repeat{{literals: uint16(len(src))}}}
+					out, b = c.block(out, b, src)
+					want = append(want, src...)
+				}
+				for range before {
+					write([]byte{0xff}) // 19 bits
+				}
+				write(src)
+				r := &deflateReader{data: (&deflater{pending: b}).flush(out)}
+				for len(r.out) < len(want) {
+					r.block()
+				}
+				if !bytes.Equal(r.out, want) {
+					t.Fatalf("% .20x behind %d bits is read as % .40x, want % .40x", src, 19*before, r.out, want)
+				}
+			}
+		}
+	}
+}
+
 // A repeat that one of its later bytes led to, longer than any other, and one
 // that would be longer than there are.
 func TestDeflater_grow(t *testing.T) {

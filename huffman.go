@@ -177,8 +177,8 @@ func (c *coder) keep(src []byte, n int) {
 func (c *coder) encode(out []byte, b bitBuffer, src []byte, literals, distances *[numLiterals]code) ([]byte, bitBuffer) {
 	for _, r := range c.repeats {
 		run := src[:r.literals]
-		for ; len(run) > 6; run = run[6:] { // 6*9 + 7 bits fit the buffer
-			for _, v := range run[:6] {
+		for ; len(run) > 5; run = run[5:] { // 5*9 bits fit behind 7 and the 3 of the block's head
+			for _, v := range run[:5] {
 				b = b.add(literals[v].bits, literals[v].size)
 			}
 			out, b = b.spill(out)
