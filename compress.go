@@ -241,7 +241,8 @@ func (o *Compression) meet(offer deflateParams) (*Compression, deflateParams) {
 
 // offers returns what a client with the settings o offers, the best first. A
 // server that cannot bound its window as the first asks may do without context
-// takeover.
+// takeover. Our own window is left to the server, as browsers do: its size
+// would be a hint, but there are servers that refuse a handshake with one.
 func (o *Compression) offers() []deflateParams {
 	if o == nil {
 		return nil
@@ -250,10 +251,7 @@ func (o *Compression) offers() []deflateParams {
 	offer := deflateParams{
 		serverNoTakeover: a.NoReadTakeover,
 		clientNoTakeover: a.NoWriteTakeover,
-		clientBits:       a.WriteWindowBits,
-	}
-	if a.WriteWindowBits == maxWindowBits {
-		offer.clientBits = anyBits
+		clientBits:       anyBits,
 	}
 	if a.ReadWindowBits == maxWindowBits {
 		return []deflateParams{offer}
@@ -288,13 +286,11 @@ func (o *Compression) agree(answer []extension) (*Compression, error) {
 		a.ReadWindowBits = p.serverBits
 	}
 	if p.clientBits > 0 {
-		a.WriteWindowBits = p.clientBits
+		a.WriteWindowBits = min(a.WriteWindowBits, p.clientBits)
 	}
 	switch {
 	case p.clientBits == anyBits:
 		return nil, fmt.Errorf("a value for %s", clientWindowBits)
-	case a.WriteWindowBits > offered.WriteWindowBits:
-		return nil, fmt.Errorf("%s of %d at most, as was offered", clientWindowBits, offered.WriteWindowBits)
 	case !a.NoReadTakeover && o.NoReadTakeover:
 		return nil, fmt.Errorf("%s, which every offer had", serverNoTakeover)
 	case !a.NoReadTakeover && a.ReadWindowBits > offered.ReadWindowBits:

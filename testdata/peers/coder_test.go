@@ -14,7 +14,15 @@ func TestCoder(t *testing.T) {
 }
 
 func coderAccept(w http.ResponseWriter, r *http.Request) (conn, error) {
-	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{subprotocol}})
+	return coderUpgrade(w, r, websocket.CompressionDisabled)
+}
+
+func coderUpgrade(w http.ResponseWriter, r *http.Request, mode websocket.CompressionMode) (conn, error) {
+	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		Subprotocols:         []string{subprotocol},
+		CompressionMode:      mode,
+		CompressionThreshold: 1,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -23,9 +31,14 @@ func coderAccept(w http.ResponseWriter, r *http.Request) (conn, error) {
 }
 
 func coderDial(ctx context.Context, url string, offer []string) (conn, error) {
+	return coderConnect(ctx, url, offer, websocket.CompressionContextTakeover)
+}
+
+func coderConnect(ctx context.Context, url string, offer []string, mode websocket.CompressionMode) (conn, error) {
 	c, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{
-		Subprotocols:    offer,
-		CompressionMode: websocket.CompressionContextTakeover,
+		Subprotocols:         offer,
+		CompressionMode:      mode,
+		CompressionThreshold: 1,
 	})
 	if err != nil {
 		return nil, err

@@ -10,7 +10,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/gobwas/httphead"
 	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsflate"
 	"github.com/gobwas/ws/wsutil"
 )
 
@@ -49,8 +51,44 @@ type gobwasConn struct {
 	ctx      context.Context
 	pongs    chan struct{}
 
+	deflate bool
+	message wsflate.MessageState // being received
+
 	writing sync.Mutex
 	closing bool
+}
+
+// gobwasDeflate negotiates compression by wsflate, which knows no takeover.
+func gobwasDeflate(w http.ResponseWriter, r *http.Request) (conn, error) {
+	e := wsflate.Extension{Parameters: wsflate.DefaultParameters}
+	u := ws.HTTPUpgrader{Protocol: func(name string) bool { return name == subprotocol }, Negotiate: e.Negotiate}
+	c, rw, hs, err := u.Upgrade(r, w)
+	if err != nil {
+		return nil, err
+	}
+	_, accepted := e.Accepted()
+	return newGobwas(context.Background(), c, rw.Reader, ws.StateServerSide, hs.Protocol).deflating(accepted), nil
+}
+
+func gobwasDialDeflate(ctx context.Context, url string, offer []string) (conn, error) {
+	d := ws.Dialer{Protocols: offer, Extensions: []httphead.Option{wsflate.DefaultParameters.Option()}}
+	c, br, hs, err := d.Dial(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	if br == nil {
+		br = bufio.NewReader(c)
+	}
+	return newGobwas(ctx, c, br, ws.StateClientSide, hs.Protocol).deflating(len(hs.Extensions) > 0), nil
+}
+
+func (c *gobwasConn) deflating(on bool) *gobwasConn {
+	if c.deflate = on; on {
+		c.in.State = c.in.State.Set(ws.StateExtended)
+		c.in.CheckUTF8 = false // it would look at the compressed bytes
+		c.in.Extensions = []wsutil.RecvExtension{&c.message}
+	}
+	return c
 }
 
 func newGobwas(ctx context.Context, c net.Conn, br *bufio.Reader, state ws.State, protocol string) *gobwasConn {
@@ -78,7 +116,14 @@ func (c *gobwasConn) write(f ws.Frame) error {
 }
 
 func (c *gobwasConn) Send(op string, p []byte) error {
-	return c.write(ws.NewFrame(gobwasOpcode(op), true, p))
+	f := ws.NewFrame(gobwasOpcode(op), true, p)
+	if c.deflate {
+		var err error
+		if f, err = wsflate.CompressFrame(f); err != nil {
+			return err
+		}
+	}
+	return c.write(f)
 }
 
 func (c *gobwasConn) SendFragments(op string, pieces [][]byte, between func() error) error {
@@ -117,6 +162,9 @@ func (c *gobwasConn) Recv() (string, []byte, error) {
 			continue
 		}
 		p, err := io.ReadAll(&c.in)
+		if err == nil && c.message.IsCompressed() {
+			p, err = wsflate.DefaultHelper.Decompress(p)
+		}
 		if h.OpCode == ws.OpText {
 			return "text", p, err
 		}

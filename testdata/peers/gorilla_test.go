@@ -16,7 +16,14 @@ func TestGorilla(t *testing.T) {
 }
 
 func gorillaAccept(w http.ResponseWriter, r *http.Request) (conn, error) {
-	u := websocket.Upgrader{Subprotocols: []string{subprotocol}}
+	return gorillaUpgrade(websocket.Upgrader{Subprotocols: []string{subprotocol}}, w, r)
+}
+
+func gorillaDeflate(w http.ResponseWriter, r *http.Request) (conn, error) {
+	return gorillaUpgrade(websocket.Upgrader{Subprotocols: []string{subprotocol}, EnableCompression: true}, w, r)
+}
+
+func gorillaUpgrade(u websocket.Upgrader, w http.ResponseWriter, r *http.Request) (conn, error) {
 	c, err := u.Upgrade(w, r, nil)
 	if err != nil {
 		return nil, err

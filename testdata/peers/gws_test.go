@@ -27,8 +27,12 @@ func TestGWS(t *testing.T) {
 }
 
 func gwsAccept(w http.ResponseWriter, r *http.Request) (conn, error) {
+	return gwsUpgrade(w, r, gws.PermessageDeflate{})
+}
+
+func gwsUpgrade(w http.ResponseWriter, r *http.Request, deflate gws.PermessageDeflate) (conn, error) {
 	h := newGWS(context.Background())
-	o := &gws.ServerOption{CheckUtf8Enabled: true}
+	o := &gws.ServerOption{CheckUtf8Enabled: true, PermessageDeflate: deflate}
 	// With SubProtocols set, gws refuses clients that do not offer any.
 	if r.Header.Get("Sec-WebSocket-Protocol") != "" {
 		o.SubProtocols = []string{subprotocol}
@@ -38,12 +42,16 @@ func gwsAccept(w http.ResponseWriter, r *http.Request) (conn, error) {
 }
 
 func gwsDial(ctx context.Context, url string, offer []string) (conn, error) {
+	return gwsConnect(ctx, url, offer, gws.PermessageDeflate{Enabled: true})
+}
+
+func gwsConnect(ctx context.Context, url string, offer []string, deflate gws.PermessageDeflate) (conn, error) {
 	h := newGWS(ctx)
 	o := &gws.ClientOption{
 		Addr:              url,
 		CheckUtf8Enabled:  true,
 		RequestHeader:     http.Header{},
-		PermessageDeflate: gws.PermessageDeflate{Enabled: true},
+		PermessageDeflate: deflate,
 	}
 	if offer != nil { // gws compares the reply with the first line only
 		o.RequestHeader.Set("Sec-WebSocket-Protocol", strings.Join(offer, ", "))

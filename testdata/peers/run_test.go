@@ -62,8 +62,9 @@ func (e *endings) wait(ctx context.Context, id string) (ending, error) {
 
 // A pairing is a server and a client of which one is ours.
 type pairing struct {
-	server *server
-	client client
+	server    *server
+	client    client
+	scenarios []scenario // nil: the table of scenarios_test.go
 	// lacks holds what a side's API cannot do, by the names of
 	// scenario.needs, and why. Scenarios that need it are not run.
 	lacks map[string]string
@@ -75,7 +76,10 @@ type pairing struct {
 // run takes the pairing through every scenario.
 func (p pairing) run(t *testing.T) {
 	t.Helper()
-	for _, s := range scenarios {
+	if p.scenarios == nil {
+		p.scenarios = scenarios
+	}
+	for _, s := range p.scenarios {
 		if need := p.missing(s); need != "" {
 			t.Logf("not run: %s (%s: %s)", s.name, need, p.lacks[need])
 			continue

@@ -1,12 +1,13 @@
 // A server of ws. It echoes, obeys the commands of serve (goends_test.go), and
 // prints one line for each connection that ended. It lives as long as its
-// standard input.
+// standard input. An argument holds options of perMessageDeflate, as JSON.
 import { WebSocketServer } from "ws";
 import { payload, ping, sendFragments } from "./client.mjs";
 
 const server = new WebSocketServer({
   host: "127.0.0.1",
   port: 0,
+  perMessageDeflate: process.argv[2] ? JSON.parse(process.argv[2]) : false,
   handleProtocols: (offered) => (offered.has("v2.peers.test") ? "v2.peers.test" : false),
 });
 server.on("listening", () => console.log(`listening on 127.0.0.1:${server.address().port}`));

@@ -6,13 +6,18 @@ import sys
 import traceback
 
 import websockets
-from common import close, fragments, message, payload, ping
+from common import close, extensions, fragments, message, payload, ping
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 
 async def play(job):
     events = []
+    deflate = extensions(ClientPerMessageDeflateFactory)
     async with websockets.connect(
-        job["url"], subprotocols=job["offer"] or None, ping_interval=None
+        job["url"],
+        subprotocols=job["offer"] or None,
+        ping_interval=None,
+        **({"extensions": deflate, "compression": None} if deflate else {}),
     ) as ws:
         events.append({"op": "open", "text": ws.subprotocol or ""})
         for step in job["steps"]:

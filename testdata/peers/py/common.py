@@ -1,5 +1,7 @@
 """What client.py and server.py share: see script_test.go."""
 
+import json
+import sys
 import zlib
 
 BINARY_PATTERN = bytes((i * 7 + 3) & 0xFF for i in range(256))
@@ -45,3 +47,8 @@ async def close(ws, code, reason):
 async def ping(ws):
     """Returns when the pong has come."""
     await (await ws.ping())
+
+
+def extensions(factory):
+    """permessage-deflate as the argument says, if there is one."""
+    return [factory(**json.loads(sys.argv[1]))] if len(sys.argv) > 1 else None

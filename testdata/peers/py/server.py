@@ -8,7 +8,8 @@ import sys
 from urllib.parse import parse_qs, urlsplit
 
 import websockets
-from common import close, fragments, payload, ping
+from common import close, extensions, fragments, payload, ping
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
 
 async def connection(ws):
@@ -53,8 +54,14 @@ async def obey(ws, text):
 
 
 async def main():
+    deflate = extensions(ServerPerMessageDeflateFactory)
     server = await websockets.serve(
-        connection, "127.0.0.1", 0, subprotocols=["v2.peers.test"], ping_interval=None
+        connection,
+        "127.0.0.1",
+        0,
+        subprotocols=["v2.peers.test"],
+        ping_interval=None,
+        **({"extensions": deflate, "compression": None} if deflate else {}),
     )
     print("listening on 127.0.0.1:%d" % server.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
