@@ -157,7 +157,7 @@
 //	size of a message              16 MiB, then 1009     Options.ReadLimit
 //	fragments of a message         131,072, then 1008
 //	memory for a message           four times what has arrived, and 1 KiB
-//	while one is inflated          about 75 KiB, from a pool; between, see Compression
+//	while one is inflated          100 KiB more, from a pool; between, see Compression
 //	buffer of an idle connection   none on a Unix socket, else 512 bytes
 //	pongs owed                     1, for the newest ping
 //	time to take one of our frames 10 s                  Options.WriteTimeout

@@ -11,6 +11,6 @@ require (
 	github.com/lxzan/gws v1.10.1
 )
 
-require github.com/klauspost/compress v1.17.9 // indirect
+require github.com/klauspost/compress v1.17.9
 
 replace example.com/websocket => ../..
