@@ -277,6 +277,11 @@ func (o *Compression) agree(answer []extension) (*Compression, error) {
 	if err := p.parse(answer[0]); err != nil {
 		return nil, fmt.Errorf("parameters by RFC 7692, section 7.1: %w", err)
 	}
+	return o.confirm(p)
+}
+
+// confirm is agree for an answer that is well-formed.
+func (o *Compression) confirm(p deflateParams) (*Compression, error) {
 	offered, a := o.withDefaults(), *o
 	a.NoWriteTakeover = a.NoWriteTakeover || p.clientNoTakeover
 	a = a.withDefaults()
@@ -300,21 +305,16 @@ func (o *Compression) agree(answer []extension) (*Compression, error) {
 }
 
 // negotiate is a handshake between a server with the settings o and a client.
-func (o *Compression) negotiate(client *Compression) (atServer, atClient *Compression, err error) {
+func (o *Compression) negotiate(client *Compression) (atServer, atClient *Compression) {
 	if o == nil || client == nil {
-		return nil, nil, nil
+		return nil, nil
 	}
-	offers, err := parseExtensions([]string{formatOffers(client.offers())})
+	atServer, answer := o.meet(client.offers()[0])
+	atClient, err := client.confirm(answer)
 	if err != nil {
-		return nil, nil, err
+		panic("websocket: internal error: an answer of our own is refused: " + err.Error())
 	}
-	atServer, answer := o.accept(offers)
-	list, err := parseExtensions([]string{answer})
-	if err != nil {
-		return nil, nil, err
-	}
-	atClient, err = client.agree(list)
-	return atServer, atClient, err
+	return atServer, atClient
 }
 
 // Compression returns what was agreed on in the opening handshake, seen from

@@ -259,6 +259,12 @@ func TestDeflation_abort(t *testing.T) {
 			t.Fatalf("WriteText into a full pipe: %v", err)
 		}
 		w.Abort()
+		w = p.open(context.Background(), OpText)
+		w.ctx = ctx // has ended
+		if _, err := io.WriteString(w, strings.Repeat("cut and ", 10_000)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("Write of some fragments: %v", err)
+		}
+		w.Abort()
 		io.CopyN(io.Discard, p.nc, pipeCapacity)
 		next(text + "third")
 		next(text + "third")

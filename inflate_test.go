@@ -595,3 +595,72 @@ func modelMessage(m, past []byte, most int64) (content []byte, err error) {
 		}
 	}
 }
+
+// S14: whatever is under way when a connection with compression ends, and
+// whoever ends it, every call comes to an end, and what was read before is what
+// was sent. The bubble tells of a goroutine that is left.
+func TestFaults_S14_endsWhileDeflating(t *testing.T) {
+	for seed := range 60 {
+		synctest.Test(t, func(t *testing.T) {
+			rnd := rand.New(rand.NewSource(int64(seed)))
+			o := &Options{Compression: &compressions[rnd.Intn(len(compressions))], CloseTimeout: time.Second}
+			var ends [2]*Conn
+			ends[0], ends[1] = Pipe(o, o)
+			message := func(i int) []byte { return anyMessage(rand.New(rand.NewSource(int64(i))), 1<<(i%18)) }
+			var wg sync.WaitGroup
+			for _, c := range ends {
+				other := rand.New(rand.NewSource(rnd.Int63()))
+				wg.Go(func() { // writes
+					for i := 0; ; i++ {
+						if sendings[i%2].send(c.Context(), c, cut(other, message(i), 4)) != nil {
+							return
+						}
+						time.Sleep(time.Millisecond) // else the bubble's time stands still
+					}
+				})
+				reads := rand.New(rand.NewSource(rnd.Int63()))
+				wg.Go(func() { checkMessages(t, c, reads, message) })
+			}
+			wg.Go(func() { // ends it, some time or other
+				time.Sleep(time.Duration(rnd.Intn(50)) * time.Millisecond)
+				switch c := ends[rnd.Intn(2)]; rnd.Intn(3) {
+				case 0:
+					c.CloseNow()
+				case 1:
+					c.Close(StatusNormalClosure, "")
+				case 2:
+					c.nc.Close()
+				}
+			})
+			wg.Wait()
+			for _, c := range ends {
+				c.CloseNow()
+			}
+		})
+	}
+}
+
+// checkMessages reads messages by all methods, with contexts that end soon,
+// until the connection has ended. The i-th must be message(i).
+func checkMessages(t *testing.T, c *Conn, rnd *rand.Rand, message func(i int) []byte) {
+	r := &resumed{c: c}
+	for i := 0; ; {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(rnd.Intn(3000))*time.Microsecond)
+		if len(r.part) == 0 {
+			r.method = rnd.Intn(3)
+		}
+		_, got, err := r.read(ctx)
+		cancel()
+		if err != nil {
+			if c.ended() != nil {
+				return
+			}
+			continue
+		}
+		if !bytes.Equal(got, message(i)) {
+			t.Errorf("message %d came as %d bytes of %d, or others", i, len(got), len(message(i)))
+			return
+		}
+		i++
+	}
+}

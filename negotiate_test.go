@@ -199,8 +199,16 @@ func TestNegotiate_allSettings(t *testing.T) {
 	}
 	for _, server := range all {
 		for _, client := range all {
-			s, c, err := server.negotiate(&client)
-			if err != nil || s == nil || c == nil || !oneWay(*s, *c) || !oneWay(*c, *s) {
+			s, answer := acceptLine(t, &server, formatOffers(client.offers()))
+			list, err := parseExtensions([]string{answer})
+			if err != nil {
+				t.Fatalf("the answer %q: %v", answer, err)
+			}
+			c, err := client.agree(list)
+			if pipeServer, pipeClient := server.negotiate(&client); s == nil || c == nil || *pipeServer != *s || *pipeClient != *c {
+				t.Fatalf("server %v, client %v: a Pipe agrees on other settings", server, client)
+			}
+			if err != nil || !oneWay(*s, *c) || !oneWay(*c, *s) {
 				t.Fatalf("server %v, client %v: %s and %s, %v", server, client, agreed(s), agreed(c), err)
 			}
 			keepsTo(t, server, *s)

@@ -23,10 +23,7 @@ const pipeCapacity = 64 << 10
 // as an error.
 func Pipe(server, client *Options) (*Conn, *Conn) {
 	s, c := pipeOptions(server), pipeOptions(client)
-	atServer, atClient, err := s.Compression.negotiate(c.Compression)
-	if err != nil {
-		panic("websocket: internal error: " + err.Error())
-	}
+	atServer, atClient := s.Compression.negotiate(c.Compression)
 	a, b := netPipe()
 	return newConn(context.Background(), a, false, s, agreement{compression: atServer}, nil),
 		newConn(context.Background(), b, true, c, agreement{compression: atClient}, nil)

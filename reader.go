@@ -12,6 +12,10 @@ import (
 // rule later, or is cut off, the reader ends with the error, never with
 // [io.EOF]. ctx counts for every Read.
 //
+// Of a compressed message, what a fragment inflates to is delivered when all of
+// the fragment has come, or 16 KiB of it. Until such a message has come to its
+// end it holds about 100 KiB and a goroutine.
+//
 // The next call of a read method skips what is left of the message, and the
 // reader then returns an error. But when a Read has ended with the error of
 // ctx, nothing is lost: NextReader, called again, returns a reader of the rest.
