@@ -292,6 +292,54 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
+// TestAllocations_compression does the same for different messages, compressed.
+// compress/flate allocates for codes of more than nine bits: ours have none.
+func TestAllocations_compression(t *testing.T) {
+	ctx := context.Background()
+	for _, alone := range []bool{false, true} {
+		for _, size := range []int{114, 1 << 10, 16 << 10} {
+			for _, role := range roles {
+				o := &Options{Compression: &Compression{NoWriteTakeover: alone, NoReadTakeover: alone, Threshold: 1}}
+				c, peer := tcpConns(t)
+				c, peer = compressing(c, o), compressing(peer, o)
+				if !role.server {
+					c, peer = peer, c
+				}
+				done := inBackground(t, func() {
+					eachAppended(peer, func(_ Opcode, p []byte) error { return write(peer, p, nil) })
+				})
+				messages, i := jsonMessages(size), 0
+				var buf []byte
+				round := func() {
+					m := messages[i%len(messages)]
+					i++
+					err := c.WriteMessage(ctx, OpText, m)
+					if err == nil {
+						_, buf, err = c.AppendMessage(ctx, buf[:0])
+					}
+					if err != nil || !bytes.Equal(buf, m) {
+						t.Fatalf("%d bytes of %d, %v", len(buf), len(m), err)
+					}
+				}
+				for range 40 { // fills the pools
+					round()
+				}
+				if n := testing.AllocsPerRun(200, round); n != 0 {
+					t.Errorf("%s, takeover=%t, role=%s: %v allocations, want 0", sizeName(size), !alone, role.name, n)
+				}
+				c.CloseNow()
+				<-done
+			}
+		}
+	}
+}
+
+// compressing returns a connection over that of c, as if o had been agreed on.
+func compressing(c *Conn, o *Options) *Conn {
+	agreed := o.Compression.withDefaults()
+	return newConn(context.Background(), c.nc, c.client, o, agreement{compression: &agreed}, nil)
+}
+
 // testAllocations counts the allocations of each way to write payload, and to
 // read its echo.
 func testAllocations(t *testing.T, c *Conn, payload []byte) {
