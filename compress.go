@@ -155,8 +155,8 @@ func (p *deflateParams) parse(e extension) error {
 // parseWindowBits reads "a decimal integer value without leading zeroes
 // between 8 to 15, inclusive": RFC 7692, section 7.1.2.
 func parseWindowBits(s string) (int, bool) {
-	n, err := strconv.Atoi(s)
-	return n, err == nil && s == strconv.Itoa(n) && n >= minWindowBits && n <= maxWindowBits
+	n, _ := strconv.Atoi(s)
+	return n, s == strconv.Itoa(n) && n >= minWindowBits && n <= maxWindowBits
 }
 
 // String returns the element of Sec-WebSocket-Extensions.
@@ -233,7 +233,7 @@ func (o *Compression) meet(offer deflateParams) (*Compression, deflateParams) {
 	if offer.clientBits > 0 {
 		a.ReadWindowBits = min(a.ReadWindowBits, offer.clientBits)
 	}
-	if offer.clientBits != 0 && a.ReadWindowBits < maxWindowBits {
+	if a.ReadWindowBits < maxWindowBits { // not, if the client cannot bound it
 		answer.clientBits = a.ReadWindowBits
 	}
 	return &a, answer

@@ -110,9 +110,7 @@ func newAside(fl *inflater) *aside {
 
 func (a *aside) run() {
 	defer close(a.back)
-	if _, ok := <-a.turn; !ok {
-		return
-	}
+	<-a.turn // the first comes in any case
 	for a.err == nil && !a.stopped {
 		var n int
 		n, a.err = a.fl.read(a.out[:])

@@ -124,7 +124,7 @@ var agreeRows = []struct {
 	{"D4 quoted", &Compression{}, `permessage-deflate; server_max_window_bits="11"`, "write 12, read 11"},
 
 	{"D4 nothing was offered", nil, "permessage-deflate", ""},
-	{"D4 another extension", &Compression{}, "x", ""},
+	{"D4 another extension", &Compression{ReadWindowBits: 15}, "x", ""},
 	{"D4 another extension beside", &Compression{}, "permessage-deflate; server_max_window_bits=12, x", ""},
 	{"D4 twice", &Compression{}, "permessage-deflate; server_max_window_bits=12, permessage-deflate; server_max_window_bits=12", ""},
 	{"D4 unknown parameter", &Compression{}, "permessage-deflate; server_max_window_bits=12; x", ""},
@@ -214,6 +214,19 @@ func TestNegotiate_allSettings(t *testing.T) {
 			keepsTo(t, server, *s)
 			keepsTo(t, client, *c)
 		}
+	}
+}
+
+// Without the consent of both sides there is no compression.
+func TestNegotiate_oneSide(t *testing.T) {
+	on := &Options{Compression: &Compression{}}
+	for _, tt := range []struct{ server, client *Options }{{on, nil}, {nil, on}, {nil, nil}} {
+		s, c := Pipe(tt.server, tt.client)
+		if s.Compression() != nil || c.Compression() != nil {
+			t.Errorf("server %v, client %v: agreed on %v, %v, want none", tt.server, tt.client, s.Compression(), c.Compression())
+		}
+		s.CloseNow()
+		c.CloseNow()
 	}
 }
 
