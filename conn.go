@@ -46,7 +46,7 @@ type Options struct {
 	// its payload, which is valid during the call only. They run on the
 	// goroutine that reads; reading waits for them. A pong has been sent, or
 	// is about to be, when OnPing runs. Any method of the Conn may be called
-	// but those that read.
+	// but those that read, and Ping, which waits for what only reading finds.
 	OnPing, OnPong func(*Conn, []byte)
 }
 
@@ -269,8 +269,12 @@ func (c *Conn) lose(err error) error {
 	return c.ended()
 }
 
-// ctxError describes the end of ctx during op.
-func ctxError(op string, ctx context.Context) error {
+// ctxError describes the end of ctx during op. If the connection has ended, the
+// reason for that is told: ctx may come from its context.
+func (c *Conn) ctxError(op string, ctx context.Context) error {
+	if c.ctx.Err() != nil {
+		return c.ended()
+	}
 	return fmt.Errorf("websocket: %s: %w", op, ctxReason(ctx))
 }
 

@@ -150,6 +150,9 @@ func parseURL(s string) (*url.URL, error) {
 		if errors.As(err, &ue) {
 			err = ue.Err
 		}
+		if strings.Contains(s, "@") {
+			err = errors.New("it cannot be parsed; what is wrong is not repeated, since it may be part of a password")
+		}
 		return nil, err
 	}
 	switch {
@@ -160,7 +163,7 @@ func parseURL(s string) (*url.URL, error) {
 	}
 	if port := u.Port(); port != "" {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return nil, fmt.Errorf("port %s, want 1 to 65535", quote(port))
+			return nil, errors.New("its port is none, want 1 to 65535")
 		}
 	}
 	u.Host = strings.TrimSuffix(u.Host, ":") // an empty port is the default one

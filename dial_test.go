@@ -236,7 +236,7 @@ func TestDial_D10_URLs(t *testing.T) {
 		{"ws://host/#", "fragment"},
 		{"ws://host/a b", "space"},
 		{"ws://ho st/", "invalid character"},
-		{"ws://user:sec%ret@host/", "invalid"},
+		{"ws://user:sec%ret@host/", "cannot be parsed"},
 		{" ws://host/", "first path segment"},
 		{"ws://host/\x00", "control character"},
 		{"ws://host\r\nInjected: 1", "control character"},

@@ -129,9 +129,10 @@
 //	opening handshake failed       *HandshakeError
 //	context ended, deadline        the context's error, os.ErrDeadlineExceeded
 //
-// Use [errors.As] and [errors.Is]. After the last kind the connection goes on;
-// the others are final, come again from every method, and are the cause of the
-// connection's context.
+// Use [errors.As] and [errors.Is], in this order: a *CloseError with code 1006
+// may wrap a deadline that had passed. After the last kind the connection goes
+// on; the others are final, come again from every method, and are the cause of
+// the connection's context.
 //
 // # Concurrency
 //
@@ -156,13 +157,13 @@
 //
 //	size of a message              16 MiB, then 1009     Options.ReadLimit
 //	fragments of a message         131,072, then 1008
-//	memory for a message           four times what has arrived, and 1 KiB
+//	memory for a message           four times what has arrived, and 1 KiB; in Messages 16 KiB
 //	while one is inflated          100 KiB more, from a pool; between, see Compression
 //	buffer of an idle connection   none on a Unix socket, else 512 bytes
 //	pongs owed                     1, for the newest ping
 //	time to take one of our frames 10 s                  Options.WriteTimeout
 //	time to answer our close       5 s                   Options.CloseTimeout
-//	bytes dropped after our close  4 MiB
+//	bytes dropped after our close  4 MiB; in Close, what comes in CloseTimeout
 //	opening handshake, client      30 s                  Dialer.HandshakeTimeout
 //	opening handshake, server      set http.Server's ReadHeaderTimeout
 //

@@ -67,7 +67,7 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	case <-p.done:
 		return time.Since(start), nil
 	case <-ctx.Done():
-		return 0, ctxError("ping", ctx)
+		return 0, c.ctxError("ping", ctx)
 	case <-c.ending:
 		return 0, c.over(ctx)
 	}
@@ -153,6 +153,9 @@ func (l *liveness) heard(err error) {
 // read waits again.
 func (l *liveness) check() {
 	c, d := l.c, l.c.opts.KeepAlive
+	if c.ended() != nil {
+		return // the end has bounds of its own
+	}
 	silence, number := l.judge()
 	switch {
 	case silence >= 2*d:

@@ -101,11 +101,13 @@ func (r *receiver) header(b []byte) (n int, err error) {
 	if n == 0 || err != nil {
 		return 0, err
 	}
+	before := r.sequence
 	if err := r.next(h); err != nil {
 		return 0, err
 	}
 	if !h.Opcode.IsControl() {
 		if err := r.fragment(h); err != nil {
+			r.sequence = before // a Close under way reads the header again
 			return 0, err
 		}
 	}

@@ -10,11 +10,12 @@ import (
 // A Message is what [Conn.Messages] yields.
 type Message struct {
 	Opcode Opcode // OpText or OpBinary
-	Data   []byte // valid until the loop's next step
+	Data   []byte // valid until the loop's next step, or its end
 }
 
 // Messages returns an iterator over the messages to come. Their Data is valid
-// until the loop's next step; between messages it holds no memory. The loop
+// until the loop's next step or its end; between messages it holds no memory,
+// and 16 KiB from a message's header on. The loop
 // ends without an error when the connection is closed in a normal way: by the
 // peer with [StatusNormalClosure], [StatusGoingAway] or an empty close frame,
 // or by this side. Any other error of [Conn.AppendMessage] is the last thing
@@ -34,7 +35,7 @@ func (c *Conn) yieldMessage(ctx context.Context, yield func(Message, error) bool
 	case err == nil:
 		defer putBuffer(b)
 		return yield(m, nil)
-	case !isNormalEnd(err):
+	case err != c.ended() || !isNormalEnd(err): // ctx may have ended by a like reason
 		yield(Message{}, err)
 	}
 	return false

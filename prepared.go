@@ -3,6 +3,7 @@ package websocket
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"unicode/utf8"
@@ -68,6 +69,9 @@ func (m *Prepared) deflate(windowBits int) encoding {
 // does. On a server nothing of it is copied; a client has to mask it, with a
 // key of its own each time.
 func (c *Conn) WritePrepared(ctx context.Context, m *Prepared) error {
+	if !m.op.IsData() {
+		return errors.New("websocket: write of a Prepared that Prepare did not make")
+	}
 	n := int64(len(m.plain.payload))
 	c.out.queued.Add(n)
 	defer c.out.queued.Add(-n)

@@ -119,12 +119,13 @@ func (c *Conn) AppendMessage(ctx context.Context, dst []byte) (Opcode, []byte, e
 
 // enter begins a read method under ctx, and leave ends it.
 func (c *Conn) enter(ctx context.Context) error {
+	over := ctx.Err() != nil // a nil ctx panics here, where nothing is taken yet
 	if err := c.acquire(ctx); err != nil {
 		return err
 	}
-	if ctx.Err() != nil {
+	if over {
 		c.leave()
-		return ctxError("read", ctx)
+		return c.ctxError("read", ctx)
 	}
 	c.in.ctx = ctx
 	return nil
@@ -527,10 +528,11 @@ func (c *Conn) readPayload(p []byte) (int, error) {
 // takePayload moves payload from the start of data to p, as much as fits.
 func (c *Conn) takePayload(p, data []byte) (int, error) {
 	n := min(len(p), len(data))
-	if err := c.in.rcv.payload(p[:n], data[:n]); err != nil {
+	err := c.in.rcv.payload(p[:n], data[:n])
+	c.in.data = data[n:] // also with an error: a Close under way reads on
+	if err != nil {
 		return 0, c.fail(err)
 	}
-	c.in.data = data[n:]
 	return n, nil
 }
 
@@ -583,7 +585,7 @@ func (c *Conn) readFailed(err error) error {
 		return c.lose(err)
 	}
 	if c.in.ctx.Err() != nil {
-		return ctxError("read", c.in.ctx)
+		return c.ctxError("read", c.in.ctx)
 	}
 	return fmt.Errorf("websocket: read: %w", err) // a deadline on NetConn
 }

@@ -58,7 +58,7 @@ func (r *messageReader) Read(p []byte) (int, error) {
 	}
 	if r.ctx.Err() != nil {
 		r.cut = true
-		return 0, ctxError("read", r.ctx)
+		return 0, c.ctxError("read", r.ctx)
 	}
 	c.in.ctx = r.ctx
 	n, err := c.readStream(p)

@@ -3,7 +3,6 @@ package websocket
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
@@ -56,9 +55,9 @@ func (out *outbound) init(c *Conn) {
 	switch c.nc.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		out.vectored, out.exact = true, true
-	case *tls.Conn: // "After a Write has timed out, the TLS state is corrupt"
-	default:
+	case *pipeConn:
 		out.exact = true
+	default: // may be TLS below: "After a Write has timed out, the TLS state is corrupt"
 	}
 }
 
@@ -72,8 +71,9 @@ var errInvalidText = errors.New("websocket: write of a text message that is not 
 // If ctx ends, or [Options.WriteTimeout] passes, before a byte of the frame
 // has left, the error says so and the connection stays usable. If part of it
 // has, the stream is torn and the connection is lost: the error is then a
-// [*CloseError] with [StatusAbnormalClosure] that wraps the reason. (Over TLS
-// a timeout always loses the connection.) Once the connection is ending, the
+// [*CloseError] with [StatusAbnormalClosure] that wraps the reason. (Over TLS,
+// and over any net.Conn that may have it below, a timeout always loses the
+// connection.) Once the connection is ending, the
 // error is the reason for that, as in [Conn.AppendMessage].
 //
 // Text that is not UTF-8 is refused, and another op is: nothing is sent then.
@@ -167,7 +167,7 @@ func (c *Conn) lock(ctx context.Context, l chan struct{}) error {
 		return err
 	}
 	if ctx.Err() != nil {
-		return ctxError("write", ctx)
+		return c.ctxError("write", ctx)
 	}
 	select {
 	case l <- struct{}{}:
@@ -178,7 +178,7 @@ func (c *Conn) lock(ctx context.Context, l chan struct{}) error {
 	case l <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return ctxError("write", ctx)
+		return c.ctxError("write", ctx)
 	case <-c.ending:
 		return c.over(ctx)
 	}

@@ -145,7 +145,7 @@ func (w *MessageWriter) Abort() error {
 	if !w.sent {
 		return nil
 	}
-	if err := w.c.ended(); err != nil {
+	if err := w.c.over(w.ctx); err != nil {
 		return err
 	}
 	return w.c.Close(StatusInternalError, "message aborted")
