@@ -322,7 +322,7 @@ func (b *bench) server(c *child, work string, size int) (figure, error) {
 	if size < 1<<10 { // else most of the time goes into these
 		count = max(count/8, 1)
 	}
-	if _, err := exchange(c.addr, work, size, max(count/10, 1), 1); err != nil { // for the pools
+	if _, err := exchange(c.addr, work, size, max(count/10, 1), 1); err != nil { // for the pools, and so that it has the messages
 		return figure{}, err
 	}
 	before, err := c.ask("cpu")

@@ -15,19 +15,25 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A tiny run comes to its end, and every library has its rows in every table.
+// A tiny run of each kind comes to its end, and every library has its rows.
 func TestBench(t *testing.T) {
 	var out strings.Builder
-	b := bench{rounds: 1, traffic: 100_000, conns: 5, out: &out}
-	if err := b.run(); err != nil {
-		t.Fatal(err)
-	}
-	if rows := strings.Count(out.String(), "\n|"); rows < 40 {
-		t.Errorf("%d rows, want more:\n%s", rows, out.String())
-	}
-	for _, name := range libraries {
-		if strings.Count(out.String(), "| "+name+" |") < 3 {
-			t.Errorf("no figures for %s:\n%s", name, out.String())
+	b := bench{rounds: 1, traffic: 100_000, out: &out}
+	b.encoders("with takeover", true)
+	for _, row := range []struct {
+		work     string
+		takeover bool
+	}{{"echo", true}, {"push", false}} {
+		if err := b.servers("", row.work, row.takeover); err != nil {
+			t.Fatal(err)
 		}
+	}
+	for name, want := range map[string]int{"ours": 2, "gws": 2, "coder": 2, "gorilla": 1, "klauspost, level 1": 1} {
+		if n := strings.Count(out.String(), "\n| "+name+" |"); n != want {
+			t.Errorf("%d rows for %s, want %d:\n%s", n, name, want, out.String())
+		}
+	}
+	if n, err := heldBy("ours", true, 5); err != nil || n < 1000 {
+		t.Errorf("a connection with takeover holds %d bytes, %v", n, err)
 	}
 }

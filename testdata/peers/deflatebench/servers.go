@@ -65,9 +65,6 @@ func serve(library string, takeover bool) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, size := range sizes {
-		messages(size) // now, and not while it is measured
-	}
 	go http.Serve(ln, mux)
 	fmt.Println(ln.Addr())
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
