@@ -197,31 +197,37 @@ func dial(ctx context.Context, cfg config) (*websocket.Conn, error) {
 // replies would be lost, so they are waited for. Messages and pongs come in
 // order; when the pong is there, so is all that was sent before it.
 func send(c *websocket.Conn, cfg config, r io.Reader) error {
-	ctx := c.Context()
+	err := sendLines(c, cfg.op, r)
+	if _, lost := c.Ping(c.Context()); err == nil {
+		err = lost
+	}
+	if err != nil {
+		return err
+	}
+	select {
+	case <-time.After(cfg.wait):
+	case <-c.Context().Done():
+	}
+	return nil
+}
+
+func sendLines(c *websocket.Conn, op websocket.Opcode, r io.Reader) error {
 	lines := bufio.NewReader(r) // a Scanner would give up on long lines
 	for {
 		line, err := lines.ReadString('\n')
 		if line != "" {
 			line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
-			if err := c.WriteMessage(ctx, cfg.op, []byte(line)); err != nil {
+			if err := c.WriteMessage(c.Context(), op, []byte(line)); err != nil {
 				return err
 			}
 		}
 		if err == io.EOF {
-			break
+			return nil
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if _, err := c.Ping(ctx); err != nil {
-		return err
-	}
-	select {
-	case <-time.After(cfg.wait):
-	case <-ctx.Done():
-	}
-	return nil
 }
 
 // receive writes what comes to w. It returns nil when the connection is closed
