@@ -173,6 +173,10 @@ func pieces(b []byte, n int) [][]byte { return slices.Collect(slices.Chunk(b, n)
 // every method, however it is cut, and with little memory.
 func TestFaults_Z3_bomb(t *testing.T) {
 	const limit = 64 << 10
+	most := int64(16 * limit)
+	if raceEnabled() { // sync.Pool then forgets things at random
+		most *= 4
+	}
 	bomb := deflated(t, make([]byte, 32<<20))
 	if len(bomb) > 64<<10 {
 		t.Fatalf("the bomb has %d bytes, want few", len(bomb))
@@ -193,7 +197,7 @@ func TestFaults_Z3_bomb(t *testing.T) {
 					}
 					// All that was ever allocated, garbage and pools included,
 					// and the peer's copy of the wire.
-					if n := allocated() - before - int64(len(wire)); n > 16*limit {
+					if n := allocated() - before - int64(len(wire)); n > most {
 						t.Errorf("Z3 %d bytes were allocated for a limit of %d", n, limit)
 					}
 				})
